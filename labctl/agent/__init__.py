@@ -1,0 +1,1 @@
+"""The lab's daemon: links, servers, faults, journal, observed view, control API."""

@@ -1,0 +1,1 @@
+"""Pure functions from a history to findings: one file a checker, and the registry."""

@@ -1,0 +1,69 @@
+"""The command line. Verbs only: parse, call, render, exit."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from labctl import __version__
+from labctl.cli import drills, export, images, labs, lazy, library, nodes, observe, reports, tools
+from labctl.errors import Exit, LabError
+
+app = typer.Typer(
+    name="labctl",
+    help="Bring up a real Redis topology, break it on purpose, and say with evidence what held and what did not.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help comes up in half the time
+    pretty_exceptions_enable=False,
+)
+labs.register(app)
+nodes.register(app)
+lazy.register(app)
+drills.register(app)
+reports.register(app)
+library.register(app)
+tools.register(app)
+images.register(app)
+export.register(app)
+observe.register(app)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"labctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Options of labctl itself."""
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Entry point. A user's mistake is a sentence and a hint, never a traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except LabError as error:
+        typer.echo(f"labctl: {error.message}", err=True)
+        if error.hint:
+            typer.echo(error.hint, err=True)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        typer.echo("labctl: interrupted", err=True)
+        sys.exit(int(Exit.ABORTED))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)

@@ -1,0 +1,4 @@
+"""A lab's metrics for Prometheus: what redis_exporter would say of every node, under its names, and labctl's own.
+
+Nothing in here is imported before somebody scrapes.
+"""

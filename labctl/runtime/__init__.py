@@ -1,0 +1,1 @@
+"""Where servers run: local processes now; Docker and Kubernetes behind the same small Protocol."""

@@ -1,0 +1,1 @@
+"""What labctl keeps on disk: the state folder of labs, run folders, histories."""
