@@ -106,7 +106,7 @@ async def _serve_metrics(agent: Agent) -> None:
     try:
         listener = endpoint.listen()
         agent.metrics = "{}:{}".format(*listener.getsockname())
-        write_private(agent.folder.metrics, agent.metrics)
+        write_private(agent.folder.metrics, f"{agent.metrics} {agent.plan.lab_id}")
         await endpoint.serve(agent, listener)
     except Exception:  # noqa: BLE001
         traceback.print_exc(file=sys.stderr)

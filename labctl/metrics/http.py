@@ -6,6 +6,8 @@ import asyncio
 import importlib
 import socket
 from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -31,20 +33,21 @@ PATIENCE_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 async def serve(agent: Agent, listener: socket.socket) -> None:
     """Answer at `listener` until cancelled.
 
-    `/metrics` is everything, `/metrics/lab` what is not redis_exporter's.
+    `/metrics` is everything, `/metrics/lab` what is not redis_exporter's. Whoever asks for a lab by its id (`?id=`) and finds
+    another one at its port is told so: a port is soon taken again, and labs of two state folders may have one name.
     """
     module = await asyncio.to_thread(importlib.import_module, "labctl.metrics.exporter")
     exporter = module.Exporter(agent)
 
-    async def everything(request: Request) -> Response:
-        return PlainTextResponse(await exporter.scrape(patience_s=patience(request)), media_type=CONTENT_TYPE)
-
-    async def own(request: Request) -> Response:
-        text = await exporter.scrape(nodes=False, patience_s=patience(request))
+    async def answer(request: Request, *, nodes: bool) -> Response:
+        if request.query_params.get("id", agent.plan.lab_id) != agent.plan.lab_id:
+            return PlainTextResponse("These are the metrics of another lab now.\n", HTTPStatus.MISDIRECTED_REQUEST)
+        text = await exporter.scrape(nodes=nodes, patience_s=patience(request))
         return PlainTextResponse(text, media_type=CONTENT_TYPE)
 
+    routes = {"/metrics": partial(answer, nodes=True), "/metrics/lab": partial(answer, nodes=False)}
     try:
-        await serve_routes({"/metrics": everything, "/metrics/lab": own}, listener)
+        await serve_routes(routes, listener)
     finally:
         await exporter.close()
 

@@ -56,9 +56,10 @@ class Follower:
 
     def step(self) -> None:
         """Bring the targets to what there is now."""
-        labs = {name: address for name in lab_names() if (address := _address(lab_folder(name)))}
-        for name, address in labs.items():
-            groups = self._with_exporter(name, address) if self.exporter else [_target(address, lab=name)]
+        labs = {name: where for name in lab_names() if (where := _metrics(lab_folder(name)))}
+        for name, (address, lab_id) in labs.items():
+            labels = {"lab": name, "__param_id": lab_id}
+            groups = self._with_exporter(name, address, labels) if self.exporter else [_target(address, **labels)]
             write_targets(self.folder.targets / f"lab-{name}.json", groups)
         for file in self.folder.targets.glob("lab-*.json"):
             if file.stem.removeprefix("lab-") not in labs:
@@ -66,25 +67,26 @@ class Follower:
         for name in set(self.exporters) - set(labs):
             self.exporters.pop(name).end()
 
-    def _with_exporter(self, name: str, address: str) -> list[dict[str, Any]]:
+    def _with_exporter(self, name: str, address: str, labels: dict[str, str]) -> list[dict[str, Any]]:
         """The agent for labctl's own metrics, and every node by way of the lab's redis_exporter."""
         running = self.exporters.get(name)
         if running is None or not running.alive:
             running = self.exporters[name] = RedisExporter.start(self.exporter, lab_folder(name))
-        own = _target(address, lab=name, __metrics_path__="/metrics/lab")
-        return [own, *(_target(running.address, lab=name, **labels) for labels in running.targets())]
+        own = _target(address, **labels, __metrics_path__="/metrics/lab")
+        return [own, *(_target(running.address, lab=name, **node) for node in running.targets())]
 
 
 def _target(address: str, **labels: str) -> dict[str, Any]:
     return {"targets": [address], "labels": labels}
 
 
-def _address(lab: LabFolder) -> str:
-    """Where a lab's metrics are; empty while it comes up or goes down."""
+def _metrics(lab: LabFolder) -> tuple[str, str] | None:
+    """Where a lab's metrics are, and its id; None while it comes up or goes down."""
     try:
-        return lab.metrics.read_text()
-    except OSError:
-        return ""
+        address, lab_id = lab.metrics.read_text().split()
+    except (OSError, ValueError):  # not there, or still empty
+        return None
+    return address, lab_id
 
 
 async def run(folder: MonitoringFolder, exporter: str) -> None:

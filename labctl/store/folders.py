@@ -110,7 +110,7 @@ class LabFolder:
 
     @property
     def metrics(self) -> Path:
-        """`host:port` of the agent's metrics."""
+        """Where the agent's metrics are: `host:port`, a space, and the lab's id."""
         return self.path / "metrics"
 
     @property

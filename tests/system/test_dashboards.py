@@ -122,7 +122,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
             load.process.terminate()
             load.finish()
             drilled = {r["metric"]["lab"] for r in prometheus.query("labctl_lab_info offset 3s")} | _labs(prometheus)
-            yield Watched(prometheus, tuple(sorted(drilled)), since, time.time())
+            # a range is looked at in steps: one more, or what was seen last would be between two of them
+            yield Watched(prometheus, tuple(sorted(drilled)), since, time.time() + STEP_S)
         labctl.run("down", "--all")
 
 

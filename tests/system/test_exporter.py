@@ -201,6 +201,15 @@ def test_strangers_and_names_of_elsewhere_are_refused(labctl: Labctl) -> None:
     assert all(host.startswith("127.") for host in addresses), addresses
 
 
+def test_whoever_asks_for_another_lab_is_not_given_this_one(labctl: Labctl) -> None:
+    """Its port may have been another lab's a second ago, and Prometheus still asks for that."""
+    url = labctl.json("status", "--lab", "sentinel")["metrics"]
+    assert "labctl_lab_info" in fetch(f"{url}?id={labctl.plan('sentinel')['lab_id']}")
+    for path in ("", "/lab"):
+        with pytest.raises(urllib.error.HTTPError, match="421"):
+            fetch(f"{url}{path}?id={labctl.plan('cluster')['lab_id']}")
+
+
 def test_an_impatient_scraper_is_answered_in_its_time(labctl: Labctl) -> None:
     labctl.run("chaos", "pause", "redis-6", "--lab", "cluster", "--for", "1h")
     try:
