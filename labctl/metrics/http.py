@@ -52,7 +52,9 @@ async def serve(agent: Agent, listener: socket.socket) -> None:
         await exporter.close()
 
 
-async def serve_routes(handlers: Mapping[str, Callable[[Request], Awaitable[Response]]], listener: socket.socket) -> None:
+async def serve_routes(
+    handlers: Mapping[str, Callable[[Request], Awaitable[Response]]], listener: socket.socket
+) -> None:
     """Serve GET at these paths on the running loop until cancelled.
 
     Only for those who ask for this machine by its loopback name: a page elsewhere cannot reach it by a name of its own
