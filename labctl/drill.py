@@ -12,7 +12,7 @@ import os
 import secrets as random_secrets
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from labctl.check import registry as checks
 from labctl.check.common import Deadline, unknown
 from labctl.check.judge import judge
 from labctl.declare.scenario import Known
-from labctl.drill_events import following, listening, note_roles, settle, watching
+from labctl.drill_events import following, listening, note_roles, watching
 from labctl.errors import HistoryError, InjectionError, LabError, NotHealthyError, UsageError
 from labctl.faults.registry import FAULTS, needs_disk, needs_shim, needs_wires, require_possible
 from labctl.model.application import Application
@@ -41,6 +41,7 @@ from labctl.model.view import View
 from labctl.monitoring.folder import monitoring_folder
 from labctl.observe.access import Access
 from labctl.observe.refusals import try_refusals
+from labctl.recovery import in_haste, settle
 from labctl.reporting import write_page
 from labctl.store import codec
 from labctl.store.folders import write_private
@@ -270,7 +271,7 @@ class Drill:
             finally:
                 healed_ns = time.monotonic_ns()
                 await asyncio.to_thread(lab.call, "DELETE", "/faults")
-            unsettled = await self._settle(lab, history, healed_ns, phase.recovery, views)
+            unsettled = await self._settle(lab, player.operator.connections, history, healed_ns, phase.recovery, views)
             for attempt in await try_refusals(lab.endpoints()):
                 detail = {"what": attempt.what, "refused": attempt.refused, "how": attempt.how}
                 history.event(Event(REFUSAL, time.monotonic_ns(), attempt.node, detail))
@@ -322,7 +323,13 @@ class Drill:
                 raise outcome
 
     async def _settle(
-        self, lab: labs.Lab, history: HistoryWriter, healed_ns: int, recovery: Recovery, views: Path
+        self,
+        lab: labs.Lab,
+        connections: Connections,
+        history: HistoryWriter,
+        healed_ns: int,
+        recovery: Recovery,
+        views: Path,
     ) -> str:
         """Wait, with a deadline, until the lab is healthy and its replicas have converged; note what is left.
 
@@ -330,7 +337,12 @@ class Drill:
             Why the phase cannot be judged, where the lab had to recover and did not; empty otherwise.
         """
         self.say("faults are gone; waiting until the lab is healthy and its replicas have converged")
-        reasons, status = await settle(lab, history, healed_ns, recovery.within_s)
+        hastened = recovery.required and not recovery.natural
+        try:
+            async with in_haste(lab, connections) if hastened else nullcontext():
+                reasons, status = await settle(lab, history, healed_ns, recovery.within_s, hastened=hastened)
+        except LabError as error:
+            return error.message
         self.say("recovered" if not reasons else f"not recovered: {'; '.join(reasons[:4])}")
         if not reasons or not recovery.required:
             return ""

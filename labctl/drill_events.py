@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Any
 from labctl.agent.client import AgentClient
 from labctl.errors import LabError
 from labctl.lab import Lab
-from labctl.model.history import FAULT_END, FAULT_START, ROLE, SETTLED, Event
+from labctl.model.history import FAULT_END, FAULT_START, ROLE, Event
 from labctl.model.message import Heard
 from labctl.store.codec import from_data
 from labctl.store.history import HistoryWriter
@@ -23,7 +22,6 @@ from labctl.store.views import ViewWriter
 
 _CATCH_UP_S = 0.2
 _LOOK_S = 0.2
-_SETTLE_LOOK_S = 0.05
 
 
 def note_roles(agent: AgentClient, history: HistoryWriter) -> None:
@@ -126,28 +124,6 @@ async def listening(agent: AgentClient, path: Path) -> AsyncIterator[None]:
         with suppress(LabError):
             heard = from_data(Heard, await asyncio.to_thread(agent.call, "DELETE", "/messages"))
             save_messages(path, replace(heard, why_not=why_not))
-
-
-async def settle(
-    lab: Lab, history: HistoryWriter, healed_ns: int, deadline_s: float
-) -> tuple[list[str], dict[str, Any]]:
-    """Wait until the lab is healthy and its replicas have converged; note what is left at the deadline.
-
-    Returns:
-        What is left, as sentences, and the status that says so.
-    """
-    until = time.monotonic() + deadline_s
-    while True:
-        status: dict[str, Any] = await asyncio.to_thread(lab.call, "GET", "/status")
-        reasons: list[str] = [*status["unhealthy"], *status["unconverged"]]
-        if not reasons or time.monotonic() > until:
-            break
-        await asyncio.sleep(_SETTLE_LOOK_S)
-    now = time.monotonic_ns()
-    nodes = sum(1 for node in status["view"]["nodes"] if node["role"] in ("primary", "replica"))
-    detail = {"reasons": reasons, "waited_ms": (now - healed_ns) / 1e6, "nodes": nodes}
-    history.event(Event(SETTLED, now, None, detail))
-    return reasons, status
 
 
 def _as_event(event: dict[str, Any]) -> Event:

@@ -1,8 +1,9 @@
 """Convergence: after the faults are gone and writes have stopped, every replica holds its primary's data.
 
 Model. Whoever ran the lab waited, with a deadline, for strict agreement and equal replication ids and offsets on every
-shard, and noted the outcome as a `SETTLED` event: the reasons that were left (none when it converged) and how long it
-took. This reads the last of them. The same replication id and offset mean the same data (redis.io, "Redis replication").
+shard, and noted the outcome as a `SETTLED` event: the reasons that were left (none when it converged), how long it took,
+and whether Sentinels and primaries were told to hurry meanwhile (`labctl.recovery`), when the time says nothing about Redis'
+own pace. This reads the last of them. The same replication id and offset mean the same data (redis.io, "Redis replication").
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def check(history: History, *, deadline: Deadline = never) -> Finding:
         return unknown(NAME, "the event `settled` lacks the number of nodes or how long was waited for them")
     stats: Stats = {"nodes": nodes, "waited_ms": float(waited_ms), "reasons": len(_list(reasons))}
     if not _list(reasons):
-        summary = f"all {nodes} data nodes agree, {waited_ms:.0f} ms after the last fault ended"
+        pace = ", with Sentinels and primaries told to hurry" if detail.get("hastened") is True else ""
+        summary = f"all {nodes} data nodes agree, {waited_ms:.0f} ms after the last fault ended{pace}"
         return Finding(NAME, Outcome.VALID, summary, stats=stats)
     told = "; ".join(map(str, _list(reasons)))
     return Finding(

@@ -64,6 +64,10 @@ def drill(
         int, typer.Option("--repeat", min=1, max=1000, help="So many times with the same seed, and how often it shows.")
     ] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the lab up afterwards.")] = False,
+    natural: Annotated[
+        bool,
+        typer.Option("--natural", help="Let the lab recover at Redis' own pace; Sentinels take up to half a minute."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done, and whether it can be, and stop.")
     ] = False,
@@ -95,9 +99,11 @@ def drill(
     declared, where = _declared(scenario), runtime_name(runtime)
     application = _application(command, alone=alone, group=group, ready=ready, exit_code=exit_code, grace=grace)
     made_of = containers(where, links, limits)
-    cells = series.cells(declared, cell)
+    cells, whole = series.cells(declared, cell), declared.scenario
+    if natural:
+        cells, whole = tuple(each.unhurried() for each in cells), whole.unhurried()
     if dry_run:
-        shown = cells[0] if len(cells) == 1 else declared.scenario
+        shown = cells[0] if len(cells) == 1 else whole
         planned_so = prepare(shown, application)[0] if application else shown
         _show_scenario(planned_so, output, series.reasons(cells, where, engine, made_of))
         return

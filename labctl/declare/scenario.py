@@ -339,4 +339,4 @@ def _preload(shape: shapes.Preload | None) -> Preload | None:
 
 
 def _recovery(shape: shapes.Recovery | None) -> Recovery:
-    return Recovery() if shape is None else Recovery(shape.within / 1000, shape.required)
+    return Recovery() if shape is None else Recovery(shape.within / 1000, shape.required, shape.natural)

@@ -181,6 +181,7 @@ class Recovery(Shape):
 
     within: Milliseconds = Field(60_000, description="How long the lab may take to be healthy and converged.")
     required: bool = Field(True, description="false: a lab that does not recover is judged by the checks alone.")
+    natural: bool = Field(False, description="true: at its own pace; else Sentinels are made to look at once.")
 
 
 class Step(Shape):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from labctl.errors import StartError
+from labctl.formation.borrow import flat, pairs
 from labctl.model.conditions import healthy
 from labctl.model.plan import Formation, LabPlan, NodePlan
 from labctl.model.view import View
@@ -83,8 +84,7 @@ class Formed:
     async def _give_back(self, node: NodePlan) -> None:
         own = given_back(self.plan, node)
         if own:
-            put = [part for pair in own.items() for part in pair]
-            _, now = await self.call(node, ("CONFIG", "SET", *put), ("CONFIG", "GET", *own))
+            _, now = await self.call(node, ("CONFIG", "SET", *flat(own)), ("CONFIG", "GET", *own))
             if pairs(now) != own:
                 raise StartError(f"{node.name} did not take its own settings back: wanted {own}, reads {pairs(now)}")
 
@@ -107,11 +107,6 @@ class Formed:
     def _left(self) -> float:
         """Seconds until the deadline, a little when it is over."""
         return max(self._until - time.monotonic(), 0.001)
-
-
-def pairs(reply: Sequence[str]) -> dict[str, str]:
-    """A RESP2 map: keys and values in turn."""
-    return dict(zip(reply[::2], reply[1::2], strict=True))
 
 
 def answering(plan: LabPlan) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
-from labctl.errors import StartError
 from labctl.formation import replica
-from labctl.formation.nodes import Formed, answering, pairs
-from labctl.model.plan import NodePlan
+from labctl.formation.borrow import periods
+from labctl.formation.nodes import Formed, answering
 
 FAST_PERIODS = {"info-period": "50", "ping-period": "50", "publish-period": "50"}
 """Milliseconds, by SENTINEL DEBUG. To be given back: left on, they stall failovers, since a Sentinel believes an
@@ -26,29 +26,7 @@ async def form(lab: Formed) -> None:
     await asyncio.gather(replica.link(lab), lab.reach(lab.plan.sentinels))
     lab.progress("replicas linked")
     sentinels = lab.plan.sentinels
-    periods = await asyncio.gather(*(_hasten(lab, node) for node in sentinels))
+    borrowed = await asyncio.gather(*(periods(n.name, partial(lab.call, n), FAST_PERIODS) for n in sentinels))
     await lab.until_healthy()
     lab.progress("Sentinels agree")
-    await asyncio.gather(
-        lab.give_back(),
-        *(_give_back(lab, node, before) for node, before in zip(sentinels, periods, strict=True)),
-    )
-
-
-async def _hasten(lab: Formed, node: NodePlan) -> dict[str, str]:
-    """Set the fast periods; return the node's own."""
-    put = [part for pair in FAST_PERIODS.items() for part in pair]
-    before, _ = await lab.call(node, ("SENTINEL", "DEBUG"), ("SENTINEL", "DEBUG", *put))
-    return _periods(before)
-
-
-async def _give_back(lab: Formed, node: NodePlan, before: dict[str, str]) -> None:
-    put = [part for pair in before.items() for part in pair]
-    _, now = await lab.call(node, ("SENTINEL", "DEBUG", *put), ("SENTINEL", "DEBUG"))
-    if _periods(now) != before:
-        raise StartError(f"{node.name} did not take its own periods back: wanted {before}, reads {_periods(now)}")
-
-
-def _periods(reply: list[str]) -> dict[str, str]:
-    """The periods among SENTINEL DEBUG's names and values."""
-    return {name.lower(): value for name, value in pairs(reply).items() if name.lower() in FAST_PERIODS}
+    await asyncio.gather(lab.give_back(), *(each.give_back() for each in borrowed))

@@ -117,7 +117,7 @@ class Event:
         node: The server concerned, or None.
         detail: JSON only. Faults: `fault` (its kind) and `id`, equal at start and end. Roles: `role` (`primary`, …)
             and `epoch` where the system has epochs. Clients: `group`, and its `processes` as a list. Settled, after
-            the faults: `reasons` why the nodes do not agree (empty when they do), `waited_ms`, data `nodes` seen.
+            the faults: `reasons` why the nodes do not agree (empty when they do), `waited_ms`, data `nodes` seen, `hastened`.
             Refusal: `what` was tried that should be refused, whether it was `refused`, and `how`.
             Sentinel: the `primary` that it sends clients to from now on, and the `epoch`. Actions (maintenance): `id`,
             equal at start and end, `action`, `target`, and at the end whether it was `ok`. Waited: `what` a step waited

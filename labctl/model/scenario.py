@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from labctl.model.fault import Fault, Scalar
@@ -161,10 +161,13 @@ class Recovery:
         within_s: How long the lab may take to be healthy with its replicas converged.
         required: A lab that is not by then makes the phase inconclusive. False where the scenario is about a lab that
             does not recover: then only the checks judge.
+        natural: Leave it to its own pace. Otherwise Sentinels and primaries are made to look at once, where recovery is
+            required (`labctl.recovery`).
     """
 
     within_s: float = DEFAULT_RECOVERY_S
     required: bool = True
+    natural: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +242,8 @@ class Scenario:
     requires: tuple[str, ...] = ()
     matrix: tuple[Axis, ...] = ()
     cell: str = ""
+
+    def unhurried(self) -> Scenario:
+        """The same with every phase recovering at its own pace."""
+        phases = (replace(phase, recovery=replace(phase.recovery, natural=True)) for phase in self.phases)
+        return replace(self, phases=tuple(phases))

@@ -114,6 +114,7 @@ def plan_lines(phase: Phase) -> Iterator[str]:
     for step in phase.steps:
         yield step_words(step)
     must = "" if phase.recovery.required else "; a lab that does not recover is judged all the same"
+    must += "; at its own pace" if phase.recovery.natural else ""
     yield f"then heal, wait until recovered (at most {phase.recovery.within_s:g} s{must}), read back"
 
 

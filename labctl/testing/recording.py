@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import Literal, Self
 
 from labctl.check import registry as checks
-from labctl.drill_events import following, note_roles, settle, watching
+from labctl.drill_events import following, note_roles, watching
 from labctl.errors import LabError, UsageError
 from labctl.lab import Lab
 from labctl.model.history import CLIENTS, Event, History
 from labctl.model.scenario import Recovery, Workload
 from labctl.model.verdict import Finding, Outcome
 from labctl.model.view import View
+from labctl.recovery import settle
 from labctl.store.history import HistoryWriter, read_history
 from labctl.store.views import read_views
 from labctl.workload.runner import Runner

@@ -76,7 +76,7 @@ def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Labctl,
     """`labctl drill sentinel-failover`, run once for all tests that look at it."""
     with labctl_at(tmp_path_factory.mktemp("failover") / "home") as labctl:
         drill = labctl.start("drill", "sentinel-failover", "--seed", "11")
-        drill.process.wait(timeout=170)  # two phases, and Sentinel takes its time to demote a returned primary
+        drill.process.wait(timeout=170)
         yield labctl, drill.finish()
 
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 KNOWN = known_names()
 LONGEST_S = 240.0
-"""Seconds that a drill may take; Redis itself takes up to half a minute to recover after some."""
+"""Seconds that a drill may take."""
 CELLS = {
     f"{name} {cell.cell}".strip(): cell
     for name in library.names("scenarios")

@@ -34,3 +34,9 @@ def test_the_last_look_counts() -> None:
 @pytest.mark.parametrize("events", [[], [Event("other", 1)], [settled(1, [], nodes=0)]])
 def test_nobody_looked_or_nobody_was_there(events: list[Event]) -> None:
     assert check(History.of([], events)).outcome is Outcome.UNKNOWN
+
+
+def test_haste_is_told_beside_the_time_that_it_made_shorter() -> None:
+    natural, hurried = settled(1, []), Event(SETTLED, 1, None, {**settled(1, []).detail, "hastened": True})
+    assert "hurry" not in check(History.of([], [natural])).summary
+    assert "hurry" in check(History.of([], [hurried])).summary

@@ -1,0 +1,65 @@
+"""What is waited for when a drill's faults are gone: at once where nobody asked otherwise, and nothing stays borrowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labctl.model.history import SETTLED
+from labctl.store.history import read_history
+from tests.support.client import lab_client
+from tests.support.command import Labctl
+
+pytestmark = pytest.mark.system
+
+RETURNS = """
+title: A primary is killed and comes back
+description: Sentinel demotes it four hello periods after it saw its role, and looks at it each ten seconds.
+topology: {topology}
+duration: 5s
+workloads: [{{run: set, clients: 1, rate: 50}}]
+steps:
+  - {{at: 500ms, kill: redis-1, for: 4s}}
+checks:
+  - {{check: convergence, promise: Replicas catch up.}}
+{more}
+"""
+
+
+def drilled(labctl: Labctl, path: Path, topology: str, *options: str, more: str = "") -> dict[str, Any]:
+    """Run it; what its history says of the recovery."""
+    file = path / "returns.yaml"
+    file.write_text(RETURNS.format(topology=topology, more=more))
+    folder = Path(labctl.json("drill", str(file), *options)["folder"])
+    (history,) = folder.glob("*.history")
+    (settled,) = (event for event in read_history(history).events if event.kind == SETTLED)
+    return dict(settled.detail)
+
+
+def test_haste_changes_nothing_for_good(labctl: Labctl, tmp_path: Path) -> None:
+    """The demoted primary was told to write its file while the other one was in haste."""
+    settled = drilled(labctl, tmp_path, "sentinel", "--keep")
+    assert settled["hastened"] is True
+    assert settled["reasons"] == []
+    (lab,) = labctl.json("ls")
+    plan = labctl.plan(lab["lab"])
+    for node in plan["nodes"]:
+        client = lab_client(plan, node["name"], direct=True)
+        if node["role"] == "sentinel":
+            reply = client.ask("SENTINEL", "DEBUG")
+            periods = dict(zip(map(str.lower, reply[::2]), reply[1::2], strict=True))
+            assert [periods[f"{name}-period"] for name in ("info", "ping", "publish")] == ["10000", "1000", "2000"]
+        else:
+            assert client.ask("CONFIG", "GET", "repl-diskless-sync-delay") == ["repl-diskless-sync-delay", "5"]
+            written = (labctl.lab_folder(lab["lab"]) / "nodes" / node["name"] / "redis.conf").read_text()
+            assert "repl-diskless-sync-delay 0" not in written
+            assert node["name"] != "redis-1" or "replicaof 127.0.0.1" in written, "Sentinel had it write its file"
+    labctl.run("down")
+
+
+@pytest.mark.parametrize(("options", "more"), [(("--natural",), ""), ((), "recovery: {natural: true}")])
+def test_without_it_where_it_is_not_wanted(labctl: Labctl, tmp_path: Path, options: tuple[str, ...], more: str) -> None:
+    assert drilled(labctl, tmp_path, "replica", *options, more=more)["hastened"] is False
+    assert "at its own pace" in labctl.run("drill", str(tmp_path / "returns.yaml"), *options, "--dry-run").out
