@@ -28,6 +28,7 @@ from labctl.check import registry as checks
 from labctl.check.common import Deadline, unknown
 from labctl.check.judge import judge
 from labctl.declare.scenario import Known
+from labctl.drill_alerts import alerting, expected, prometheus_where_needed
 from labctl.drill_events import following, listening, note_roles, watching
 from labctl.errors import HistoryError, InjectionError, LabError, NotHealthyError, UsageError
 from labctl.faults.registry import FAULTS, needs_disk, needs_shim, needs_wires, require_possible
@@ -107,6 +108,10 @@ class Drill:
             LabError: The lab did not come up, or a fault could not be reverted.
         """
         self._require_possible()
+        async with prometheus_where_needed(self.scenario, self.say):
+            return await self._from_up_to_report()
+
+    async def _from_up_to_report(self) -> tuple[Run, tuple[PhaseVerdicts, ...]]:
         try:
             lab, run = await self._up()
         except NotHealthyError as error:
@@ -246,6 +251,7 @@ class Drill:
             await stack.enter_async_context(watching(lab, views))
             await stack.enter_async_context(listening(agent, views.with_name(f"{index + 1}-{phase.name}.messages.gz")))
             await stack.enter_async_context(following(agent, history, self.say, unfelt))
+            alerts = await stack.enter_async_context(alerting(lab.name, history, self.say))
             runner = await stack.enter_async_context(
                 Runner(
                     phase.workloads,
@@ -275,6 +281,7 @@ class Drill:
             for attempt in await try_refusals(lab.endpoints()):
                 detail = {"what": attempt.what, "refused": attempt.refused, "how": attempt.how}
                 history.event(Event(REFUSAL, time.monotonic_ns(), attempt.node, detail))
+            await alerts.until_cleared(expected(phase))
             await runner.final_reads({group: lab.endpoints(group) for group in groups})  # passwords may have changed
         return trouble or unsettled or "; ".join(unfelt)
 

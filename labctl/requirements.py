@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from labctl.actions.registry import complete as complete_action
 from labctl.actions.upgrade import refusal as upgrade_refusal
-from labctl.check import counters
+from labctl.check import alerts, counters
 from labctl.check.registry import CHECKERS, parameters_of
 from labctl.declare.needs import FACILITIES, engine_ranges
+from labctl.declare.yaml import near
 from labctl.engines.doctor import can
 from labctl.engines.find import find_engines, is_path
 from labctl.engines.select import select_engine
@@ -21,6 +22,9 @@ from labctl.faults.registry import FAULTS, complete, require_possible
 from labctl.model.fault import Fault
 from labctl.model.plan import Containers, RuntimeName
 from labctl.model.topology import Kind
+from labctl.monitoring.folder import monitoring_folder
+from labctl.monitoring.rules import RuleSettings
+from labctl.monitoring.rules import alerts as all_alerts
 from labctl.workload.registry import problems as workload_problems
 
 if TYPE_CHECKING:
@@ -109,9 +113,21 @@ def _of_checks(phase: Phase) -> Iterator[str]:
         for option in check_.options:
             if option not in known:
                 yield f"check {check_.name}: there is no option `{option}`; there are: {', '.join(sorted(known))}"
+        if check_.name == alerts.NAME:
+            yield from (f"check {check_.name}: {wrong}" for wrong in _alert_problems(check_))
         if check_.name == counters.NAME and (wrong := _counter_problem(check_)):
             yield f"check {check_.name}: {wrong}"
     assert all(check_.name in CHECKERS for check_ in phase.checks), "the parser knows the names"
+
+
+def _alert_problems(check_: Check) -> Iterator[str]:
+    known = [alert.name for alert in all_alerts(RuleSettings())]
+    stated = [name for option in ("fire", "silent") for name in alerts.names(str(check_.options.get(option, "")))]
+    if not stated:
+        yield "it names no alert: `with: {fire: RedisDown}`"
+    for name in stated:
+        if name not in known:
+            yield f"there is no alert `{name}`; {near(name, known)}"
 
 
 def _counter_problem(check_: Check) -> str | None:
@@ -134,6 +150,8 @@ def _of_machine(scenario: Scenario, runtime: RuntimeName, containers: Containers
                 yield from _of_fault(step, step.does, runtime, containers)
             elif step.does.action in _LOCAL_ACTIONS and runtime is not RuntimeName.PROCESS:
                 yield f"{_name(step)}: it works on files of local processes: --runtime process"
+    if alerts.asked_by(scenario) and not monitoring_folder().follows:
+        yield from _facility("prometheus", f"check {alerts.NAME}")
     for need in scenario.requires:
         if need in FACILITIES:
             yield from _facility(need, f"`requires: {need}`")

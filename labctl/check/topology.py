@@ -123,12 +123,24 @@ def sentinels_agree(views: Sequence[View]) -> Finding:
 
 
 def replicas_attached(views: Sequence[View]) -> Finding:
-    """In the end every replica has its link up, and the primary that it follows lists it as online."""
+    """In the end every replica has its link up, and the primary that it follows lists it as online.
+
+    `most_detached` is how many replicas that were up had no link at the same time, in any view; `detached_ms` for how long
+    one had none.
+    """
     if not views or not views[-1].data_nodes:
         return unknown(REPLICAS, "the last view has no data node in it", {"views": len(views)})
     last = views[-1]
     replicas = [node for node in last.data_nodes if node.role is Role.REPLICA]
-    stats: Stats = {"views": len(views), "replicas": len(replicas), "down": sum(not node.up for node in last.nodes)}
+    detached = [_detached(view) for view in views]
+    detached_ns = sum(later.at_ns - view.at_ns for view, later in pairwise(views) if _detached(view))
+    stats: Stats = {
+        "views": len(views),
+        "replicas": len(replicas),
+        "down": sum(not node.up for node in last.nodes),
+        "most_detached": max(detached),
+        "detached_ms": milliseconds(detached_ns),
+    }
     if not replicas:
         return unknown(REPLICAS, "the last view has no replica in it", stats)
     listed = {
@@ -143,9 +155,15 @@ def replicas_attached(views: Sequence[View]) -> Finding:
         return Finding(
             REPLICAS, Outcome.INVALID, f"{len(wrong)} replicas are not attached", "; ".join(wrong), stats=stats
         )
-    return Finding(
-        REPLICAS, Outcome.VALID, f"all {len(replicas)} replicas are attached to the primary they follow", stats=stats
-    )
+    summary = f"all {len(replicas)} replicas are attached to the primary they follow"
+    if most := stats["most_detached"]:
+        summary += f"; {most} at once had no link, and one or more for {stats['detached_ms']:.0f} ms in all"
+    return Finding(REPLICAS, Outcome.VALID, summary, stats=stats)
+
+
+def _detached(view: View) -> int:
+    """How many replicas are up and without a link."""
+    return sum(1 for node in view.data_nodes if node.role is Role.REPLICA and node.link_up is not True)
 
 
 def _sentinel_claims(view: View) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from labctl.declare.yaml import near, shown
 from labctl.model.engine import Engine, Flavour
 
 _RUNTIMES = ("runtime process", "runtime docker")
-FACILITIES = ("compiler", "libfaketime", "cgroups", "netns", "tun", "docker", "root")
+FACILITIES = ("compiler", "libfaketime", "cgroups", "netns", "tun", "docker", "root", "prometheus")
 """What a machine may offer, as `labctl doctor` finds out."""
 _ENGINE = re.compile(
     r"(?P<flavour>redis|valkey)(?:\s*(?P<sign>>=|<|==)\s*(?P<version>[0-9]{1,3}(?:\.[0-9]{1,3}){0,2}))?"

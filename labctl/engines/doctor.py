@@ -60,7 +60,7 @@ def diagnose(engine: str | None = None) -> Diagnosis:
         _wires,
         _docker,
         lambda: _program("toxiproxy-server", "real Toxiproxy behind the same links, side by side", _TOXIPROXY),
-        lambda: _program("prometheus", "alerts and dashboards over labs (`labctl observe up`)", install("prometheus")),
+        _prometheus,
         lambda: _program("grafana", "the dashboards themselves", _GRAFANA),
     )
     with ThreadPoolExecutor(max_workers=len(questions)) as pool:
@@ -97,6 +97,10 @@ def _facility(name: str, purpose: str, found: str | None, missing: str, remedy: 
 
 def _program(name: str, purpose: str, remedy: str) -> Facility:
     return _facility(name, purpose, shutil.which(name), "not on PATH", remedy)
+
+
+def _prometheus() -> Facility:
+    return _program("prometheus", "alerts and dashboards over labs (`labctl observe up`)", install("prometheus"))
 
 
 def _tls(paths: Sequence[str]) -> Facility:
@@ -241,6 +245,7 @@ _REQUIRED: dict[str, Callable[[], Facility]] = {
     "tun": lambda: _wires()[1],
     "docker": _docker,
     "root": _root,
+    "prometheus": _prometheus,
 }
 REQUIREMENTS = tuple(_REQUIRED)
 """Words that `can` knows."""

@@ -44,6 +44,7 @@ ROLE: Final = "role"
 CLIENTS: Final = "clients"
 SETTLED: Final = "settled"
 REFUSAL: Final = "refusal"
+ALERT: Final = "alert"
 SENTINEL: Final = "sentinel"
 ACTION_START: Final = "action-start"
 ACTION_END: Final = "action-end"
@@ -111,14 +112,15 @@ class Event:
     """Something that happened to the system, on the same clock as the operations.
 
     Attributes:
-        kind: `FAULT_START`, `FAULT_END`, `ROLE`, `CLIENTS`, `SETTLED`, `REFUSAL`, `SENTINEL`, `APPLICATION`,
-            `APPLICATION_LINE`, `NOT_JUDGED`, or any mark of one's own.
+        kind: `FAULT_START`, `FAULT_END`, `ROLE`, `CLIENTS`, `SETTLED`, `REFUSAL`, `ALERT`, `SENTINEL`,
+            `APPLICATION`, `APPLICATION_LINE`, `NOT_JUDGED`, or any mark of one's own.
         at_ns: Monotonic nanoseconds.
         node: The server concerned, or None.
         detail: JSON only. Faults: `fault` (its kind) and `id`, equal at start and end. Roles: `role` (`primary`, …)
             and `epoch` where the system has epochs. Clients: `group`, and its `processes` as a list. Settled, after
             the faults: `reasons` why the nodes do not agree (empty when they do), `waited_ms`, data `nodes` seen, `hastened`.
-            Refusal: `what` was tried that should be refused, whether it was `refused`, and `how`.
+            Refusal: `what` was tried that should be refused, whether it was `refused`, and `how`. Alert: its `state`
+            (`watched` when Prometheus was asked first, `standing` for what fired then, `firing`, `cleared`), name and `labels`.
             Sentinel: the `primary` that it sends clients to from now on, and the `epoch`. Actions (maintenance): `id`,
             equal at start and end, `action`, `target`, and at the end whether it was `ok`. Waited: `what` a step waited
             for and saw, and `waited_ms`. `text`, where there is one, is the event in words.

@@ -82,6 +82,22 @@ def test_replicas_are_attached_when_both_ends_say_so() -> None:
     )
 
 
+def test_replicas_without_a_link_are_counted_at_their_worst_and_timed() -> None:
+    def view(at_ms: int, b_up: bool, c_up: bool) -> View:
+        nodes = (data("a", lists=("b", "c")), data("b", "a", link_up=b_up), data("c", "a", link_up=c_up))
+        return View(at_ms * 1_000_000, nodes)
+
+    ups = [(True, True), (False, True), (False, False), (True, False), (True, True)]
+    finding = replicas_attached([view(100 * i, *up) for i, up in enumerate(ups)])
+    assert finding.outcome is Outcome.VALID
+    assert finding.stats["most_detached"] == 2
+    assert finding.stats["detached_ms"] == 300
+    assert "2 at once" in finding.summary
+    whole = replicas_attached([view(0, b_up=True, c_up=True)])
+    assert whole.stats["most_detached"] == 0
+    assert "at once" not in whole.summary
+
+
 def test_views_without_what_is_judged_are_unknown() -> None:
     for check in (one_primary_per_epoch, slots_covered, sentinels_agree, replicas_attached):
         assert check([]).outcome is Outcome.UNKNOWN
