@@ -126,7 +126,12 @@ CHECKERS = {
             of_events=True,
         ),
         Checker(refusals.NAME, refusals.check, "ACL and TLS refuse what they should", of_events=True),
-        Checker(alerts.NAME, alerts.check, "alerts fire that should, and clear", of_events=True),
+        Checker(
+            alerts.NAME,
+            alerts.check,
+            "alerts fire that should, and clear; where no Prometheus is up the drill starts one",
+            of_events=True,
+        ),
         Checker(application.NAME, application.check, "the user's own program ends as it should", of_events=True),
         Checker(recovery.NAME, recovery.check, "from the old primary's last acknowledged write to the new one's first"),
         Checker(restored.NAME, restored.check, "a server that was started on a backup holds what was saved"),
