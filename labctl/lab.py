@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets as random_secrets
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from labctl.agent import lock as agent_lock
 from labctl.agent.client import AgentClient, AgentGoneError
-from labctl.errors import CapabilityError, Exit, LabError, NotHealthyError, StartError, UsageError, did_you_mean
-from labctl.runtime.marker import AGENT_MODULE, AGENT_NODE, marked_environment
-from labctl.store.folders import LabFolder, SameFolder, claim_lab, lab_folder, lab_names, labs
+from labctl.agent.launch import EarlyAgent, Progress, await_agent, spawn
+from labctl.errors import CapabilityError, LabError, StartError, UsageError, did_you_mean
+from labctl.interrupts import uninterrupted
+from labctl.store.folders import LabFolder, SameFolder, claim_lab, lab_folder, lab_names
 from labctl.teardown import take_down
 
 if TYPE_CHECKING:
@@ -31,7 +27,6 @@ if TYPE_CHECKING:
     from labctl.model.topology import Topology
 
 T = TypeVar("T")
-Progress = Callable[[str], None]
 TAKE_OVER_DEADLINE_S = 60.0
 """How long a new agent may take to answer: it reverts first, and a server may have a large file to load."""
 _PAUSE_S = 0.01
@@ -87,8 +82,8 @@ class Lab:
             with agent_lock.held(self.folder) as nobody_has_it:
                 pass
             if nobody_has_it:  # otherwise its guard, or another command, has started one that is not ready yet
-                with _spawn(self.folder, self._lab_id(), take_over=True) as pipe:
-                    _await_agent(pipe)
+                with spawn(self.folder, self._lab_id(), take_over=True) as pipe:
+                    await_agent(pipe)
             if time.monotonic() > until:
                 raise LabError(
                     f"The agent of lab {self.name} does not come back.\n{_log_tail(self.folder)}",
@@ -243,8 +238,8 @@ def remove_strays() -> None:
 
 
 def _wait_until_up(request: Request, folder: LabFolder, progress: Progress, early: EarlyAgent | None) -> float:
-    with _spawn(folder, request.lab_id, take_over=False) if early is None else early.begin(folder) as pipe:
-        healthy_s = _await_agent(pipe, progress)
+    with spawn(folder, request.lab_id, take_over=False) if early is None else early.begin(folder) as pipe:
+        healthy_s = await_agent(pipe, progress)
     if healthy_s is None:
         raise StartError(
             f"The agent of lab {request.lab} ended before the lab was healthy.\n{_log_tail(folder)}",
@@ -275,116 +270,7 @@ def find(name: str | None) -> Lab:
     raise UsageError(f"There are several labs: {', '.join(names)}.", "Name one with --lab.")
 
 
-class EarlyAgent:
-    """An agent of local processes that imports what it needs while its command still reads what lab it is for.
-
-    Leaving the context without a lab ends it.
-
-    Attributes:
-        lab_id: Of the lab that it will be for.
-    """
-
-    def __init__(self) -> None:
-        self.lab_id = random_secrets.token_hex(16)
-        self._process = _daemon(["--early", str(labs())], self.lab_id, subprocess.PIPE, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.wait()  # it has left long ago
-        stdin, stdout = self._pipes
-        if not stdin.closed:
-            with uninterrupted():
-                stdin.close()
-                stdout.read()  # ends with the last process that holds it
-        stdout.close()
-
-    def begin(self, folder: LabFolder) -> IO[bytes]:
-        """Tell it its lab; the end of its pipe."""
-        folder.agent_log.touch(mode=0o600)
-        stdin, stdout = self._pipes
-        with suppress(BrokenPipeError), stdin:  # it was killed, and its pipe says so
-            stdin.write(os.fsencode(folder.path) + b"\n")
-        return stdout
-
-    @property
-    def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        return self._process.stdin, self._process.stdout
-
-
-def _spawn(folder: LabFolder, lab_id: str, *, take_over: bool) -> IO[bytes]:
-    """Start the daemon; return the end of its pipe."""
-    with folder.agent_log.open("ab") as log:
-        folder.agent_log.chmod(0o600)
-        words = [str(folder.path), *(["--take-over"] if take_over else [])]
-        process = _daemon(words, lab_id, subprocess.DEVNULL, log)
-    assert process.stdout is not None
-    return process.stdout
-
-
-def _daemon(words: Sequence[str], lab_id: str, stdin: int, stderr: IO[bytes] | None) -> subprocess.Popen[bytes]:
-    """What is started here leaves at once, its child stays."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", AGENT_MODULE, *words],
-        env=marked_environment(lab_id, AGENT_NODE),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        start_new_session=True,  # a Ctrl-C at the terminal is for the command, which then ends what it started
-    )
-    if stdin == subprocess.DEVNULL:
-        process.wait()
-    return process
-
-
-def _await_agent(pipe: IO[bytes], progress: Progress = lambda _: None) -> float | None:
-    """Read what a new agent says until it answers for its lab or leaves.
-
-    Returns:
-        Seconds from the first fork to a healthy lab; None when it left without a reason or did not bring a lab up.
-
-    Raises:
-        LabError: The reason that it gave.
-    """
-    healthy_s = None
-    for entry in map(json.loads, pipe):
-        if "error" in entry:
-            raise _start_error(entry)
-        if "step" in entry:
-            progress(str(entry["step"]))
-        healthy_s = entry.get("healthy_s", healthy_s)
-        if "up" in entry:
-            return None if healthy_s is None else float(healthy_s)
-    return None
-
-
-def _start_error(entry: dict[str, Any]) -> LabError:
-    """The error that an agent stated as JSON before it left."""
-    message, hint = str(entry["error"]), str(entry.get("hint", ""))
-    if "view" in entry:
-        return NotHealthyError(message, hint, entry["reasons"], entry["view"])
-    return UsageError(message, hint) if entry.get("exit") == Exit.USAGE else StartError(message, hint)
-
-
 def _log_tail(folder: LabFolder) -> str:
     from labctl.runtime.process import tail  # noqa: PLC0415
 
     return tail(folder.agent_log, 12)
-
-
-def no_more_interrupts() -> None:
-    """Ctrl-C and SIGTERM come too late from here on: what is left of this process takes a moment."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done; then they are as they would have been."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -64,14 +64,16 @@ def up(
     """Bring up a lab and return when it was observed healthy."""
     from contextlib import ExitStack  # noqa: PLC0415
 
-    from labctl import lab as labs  # noqa: PLC0415
+    from labctl.agent.launch import EarlyAgent  # noqa: PLC0415
 
     with ExitStack() as stack:
         early = None
         if runtime == "process" and not dry_run:
-            early = stack.enter_context(labs.EarlyAgent())  # before anything else that takes time
+            early = stack.enter_context(EarlyAgent())  # before anything else that takes time
+        from labctl import lab as labs  # noqa: PLC0415
         from labctl.cli.progress import steps  # noqa: PLC0415
         from labctl.declare import library  # noqa: PLC0415
+        from labctl.interrupts import no_more_interrupts  # noqa: PLC0415
         from labctl.model.plan import Formation  # noqa: PLC0415
 
         where = runtime_name(runtime)
@@ -99,7 +101,7 @@ def up(
                 progress=progress,
                 early=early,
             )
-            labs.no_more_interrupts()  # it is up, and this command says so
+            no_more_interrupts()  # it is up, and this command says so
         whole_s = time.monotonic() - started
         data = {"lab": lab.name, "healthy_s": round(healthy_s, 3), "command_s": round(whole_s, 3)}
         show(
