@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -12,6 +13,10 @@ settings.register_profile("labctl", deadline=None)  # no clock decides whether a
 settings.load_profile("labctl")
 
 NO_SKIP = os.environ.get("LABCTL_TEST_NO_SKIP") == "1"
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as it is for what a shell runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # commands inherit it, and tests interrupt them
 
 
 def _fail_if_skipped(report: pytest.CollectReport | pytest.TestReport) -> None:

@@ -172,12 +172,12 @@ SHARDS = {
     "redlock": phase(run("redlock", hold_ms=5, lease_ms=2000), {"mutex": HOLDS}, options={"mutex": {"lease_ms": 2000}}),
     "append-partition": phase(
         [
-            run("append", clients=8, group="clients-a", keys=12, driver="lean", timeout_ms=200),
+            run("append", clients=8, group="clients-a", keys=12, driver="lean", timeout_ms=200) | {"rate": 400},
             run("bank", group="clients-b", by="lua"),
         ],
         {"transactions": LOSES, "bank": HOLDS},
-        {"at": "600ms", "partition": "redis-1,clients-a", "for": "4s"},
-        duration="5500ms",
+        {"at": "600ms", "partition": "redis-1,clients-a", "for": "6s"},
+        duration="8s",
     ),
     "append-failover": phase(
         run("append", keys=12),

@@ -215,8 +215,9 @@ class Drawing {
     setText(made.title, node.name);
     setText(made.badge, words.badge.toUpperCase());
     setText(made.first, words.first);
-    setText(made.second, shorten(words.second, this.plan.dense ? 18 : role === "sentinel" ? 28 : 34));
     made.second.classList.toggle("bad", words.bad);
+    if (this.plan.dense) setText(made.second, shorten(words.second, 18));
+    else fitText(made.second, words.second, place.w - 40);
     const tag = node.faults.length ? `fault ${node.faults.join(", ")}` : "";
     setText(made.fault, tag);
     made.plate.setAttribute("width", tag ? 16 + tag.length * 8.6 : 0);
@@ -426,6 +427,17 @@ function arrange(made, place, dense, watcher) {
   at("first", left, dense ? 47 : watcher ? 60 : 80);
   at("second", dense ? place.w - left : left, dense ? 47 : watcher ? 86 : place.h - 22);
   at("fault", place.w - 26, place.h + 5);
+}
+
+/** As much of a text as there is room for. Fonts differ, and a screen rounds the widths of letters, hence the margin. */
+function fitText(element, text, room) {
+  const key = `${room} ${element.classList} ${text}`;
+  if (element.dataset.fitted === key) return;
+  element.dataset.fitted = key;
+  setText(element, text);
+  for (let most = text.length - 1; most > 1 && element.getComputedTextLength() > room * 0.95; most -= 1) {
+    setText(element, shorten(text, most));
+  }
 }
 
 function shorten(text, most) {
