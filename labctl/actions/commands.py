@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from labctl.model.topology import Topology
     from labctl.observe.access import Reply
 
-_SHOWN = 200
+_SHOWN, _SHOWN_OF_COMMAND = 200, 60
+"""Characters of a reply and of a command that the timeline has."""
 _PORT_OF = "port-of:"
 
 
@@ -40,7 +41,7 @@ async def command(operator: Operator, target: str, params: Mapping[str, Scalar])
             if params["expect"] == "error":
                 raise LabError(f"{name} was to refuse {' '.join(words)}, and answered {reply}.")
         answers.append(f"{name}: {reply}")
-    return f"{' '.join(words)}: {'; '.join(answers)}"
+    return f"{shown(' '.join(words), _SHOWN_OF_COMMAND)}: {'; '.join(answers)}"
 
 
 async def config(operator: Operator, target: str, params: Mapping[str, Scalar]) -> str:
@@ -94,10 +95,10 @@ def _filled_in(plan: LabPlan, word: str) -> str:
     return str(ports[name])
 
 
-def shown(reply: Reply) -> str:
+def shown(reply: Reply, most: int = _SHOWN) -> str:
     """A reply in a line."""
-    text = " ".join(str(reply).split())
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    text = "nil" if reply is None else " ".join(str(reply).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _value(value: Scalar) -> str:

@@ -27,6 +27,8 @@ ConditionRule = Callable[[str, Topology], "str | None"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _STAT = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_ENDLESS_MS = 10**12
+"""What a phase lasts whose duration is missing: no step of it is told to come too late."""
 _SINGLE = ("duration", "load", "workloads", "steps", "checks", "recovery")
 ONLY_PHASE = "main"
 """The name of the phase of a scenario that states none."""
@@ -135,7 +137,11 @@ def parse_cells(text: str, source: str, topologies: Topologies, known: Known) ->
 
 
 def _base(reference: shapes.TopologyReference, topologies: Topologies, document: yaml.Document) -> Topology | None:
-    """The topology that is named; None (with the problems noted) if there is no such topology."""
+    """The topology that is named; None (with the problems noted) if none is, or there is no such topology."""
+    from labctl.declare.shapes import MISSING  # noqa: PLC0415 - imported by now
+
+    if reference.name == MISSING:
+        return None
     try:
         return topologies(reference.name)
     except DeclarationError as error:
@@ -235,13 +241,13 @@ class _Reader:
     def only_phase(self, shape: shapes.ScenarioFile) -> tuple[Phase, ...]:
         from labctl.declare import shapes  # noqa: PLC0415 - pydantic, imported by now
 
-        if shape.duration is None:
-            if not self.document.lost & {"duration", "phases"}:
-                self.document.problem((), "key `duration` is missing (or `phases`, each with its own)")
+        if shape.duration is None and not self.document.lost & {"duration", "phases"}:
+            self.document.problem((), "key `duration` is missing (or `phases`, each with its own)")
+        if shape.duration is None and "phases" in self.document.lost:
             return ()
         phase = shapes.Phase.model_construct(
             title=shape.title,
-            duration=shape.duration,
+            duration=_ENDLESS_MS if shape.duration is None else shape.duration,
             load=shape.load,
             workloads=shape.workloads or [],
             steps=shape.steps or [],

@@ -6,7 +6,8 @@ this module inside functions only: pydantic takes longer to import than `labctl 
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
@@ -50,6 +51,8 @@ class Shape(BaseModel):
     """A mapping whose keys are all known, and whose values are what they look like: no text becomes a number."""
 
     model_config = ConfigDict(strict=True, extra="forbid", alias_generator=_key, frozen=True)
+    stand_ins: ClassVar[Mapping[str, object]] = {}
+    """What takes the place of required keys that are missing, so that the rest of the file can still be looked at."""
 
     @model_validator(mode="before")
     @classmethod
@@ -143,6 +146,10 @@ class TopologyFile(Settings):
 
     kind: Literal["standalone", "replica", "sentinel", "cluster"]
     name: str | None = Field(None, description="The lab's default name; the file's name if left out.")
+
+
+MISSING = "?"
+"""Stands where a topology should be named. No file and no shipped topology is called so."""
 
 
 class TopologyReference(Settings):
@@ -247,6 +254,8 @@ class Phase(Shape):
 
 class ScenarioFile(Shape):
     """A drill: faults on a topology under load, and the promise that each check is held to."""
+
+    stand_ins: ClassVar[Mapping[str, object]] = {"title": "?", "description": "?", "topology": MISSING}
 
     title: _Line = Field(description="One line.")
     description: _Text = Field(description="What happens and why it is worth seeing, in plain words.")

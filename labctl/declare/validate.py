@@ -49,16 +49,23 @@ def _rest(shape: type[S], document: Document, problems: list[ErrorDetails]) -> S
     """The model of what is right. Leaving out a required key makes its mapping wrong, and so on outwards."""
     wrong: set[Path] = set()
     while True:
+        problems = [details for details in problems if not _stands_in(shape, details)]
         wrong.update(document.original(_smallest_part(details)) for details in problems)
         document.lost.update(part for path in wrong for part in path if isinstance(part, str))
         if () in wrong:
             return None
         try:
-            return shape.model_validate(_without(wrong, document.value, (), document))
+            rest = _without(wrong, document.value, (), document)
+            return shape.model_validate({**shape.stand_ins, **rest} if isinstance(rest, dict) else rest)
         except ValidationError as error:
             problems = error.errors(include_url=False)
             if all(document.original(_smallest_part(details)) in wrong for details in problems):
                 return None
+
+
+def _stands_in(shape: type[Shape], details: ErrorDetails) -> bool:
+    """Whether something takes the place of what is missing."""
+    return details["type"] == "missing" and len(details["loc"]) == 1 and details["loc"][0] in shape.stand_ins
 
 
 def _smallest_part(details: ErrorDetails) -> Path:
