@@ -7,9 +7,10 @@ import signal
 from collections.abc import Generator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("labctl", deadline=None)  # no clock decides whether a test passes
+# No clock decides whether a test passes, nor whether its data are made fast enough.
+settings.register_profile("labctl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("labctl")
 
 NO_SKIP = os.environ.get("LABCTL_TEST_NO_SKIP") == "1"

@@ -228,10 +228,18 @@ async def _set_when(ending: asyncio.Event, stop: asyncio.Event, seconds: float) 
 
 
 async def _loop(running: _Running, process: Process, arrivals: Arrivals | None, stop: asyncio.Event) -> None:
-    """One process until it is told to stop."""
+    """One process until it is told to stop, or cancelled.
+
+    A step may swallow its cancellation, where a reply or a timeout comes in the same moment: `asyncio.wait_for` did so until
+    Python 3.12. The task still knows.
+    """
     pause_s = running.habits.error_pause_ms / 1000
     step = running.kind.step
+    me = asyncio.current_task()
+    assert me is not None, "this is a coroutine"
     while not stop.is_set():
+        if me.cancelling():
+            raise asyncio.CancelledError
         if arrivals is not None:
             process.due_ns = await arrivals.take(stop)
             if process.due_ns is None:
