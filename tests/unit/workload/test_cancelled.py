@@ -18,6 +18,7 @@ def test_a_step_that_swallows_its_cancellation_does_not_go_on_for_ever() -> None
     async def step(_: object) -> None:
         nonlocal begun
         begun += 1
+        waiting.set()
         with suppress(asyncio.CancelledError):  # as `wait_for` did where the reply came in the same moment
             await asyncio.sleep(60)
 
@@ -25,11 +26,11 @@ def test_a_step_that_swallows_its_cancellation_does_not_go_on_for_ever() -> None
         running: Any = SimpleNamespace(habits=SimpleNamespace(error_pause_ms=0), kind=SimpleNamespace(step=step))
         process: Any = SimpleNamespace(failed=False)
         task = asyncio.create_task(_loop(running, process, None, asyncio.Event()))
-        while not begun:
-            await asyncio.sleep(0)
+        await waiting.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
+    waiting = asyncio.Event()
     asyncio.run(cancelled())
     assert begun == 1
