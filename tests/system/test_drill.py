@@ -17,6 +17,7 @@ from labctl.model.message import Topic
 from labctl.store.messages import read_messages
 from tests.support.command import Done, Labctl, Running, labctl_at, send, until
 from tests.support.loaded_page import PHONE, chromium, opened
+from tests.support.votes import drilled
 
 pytestmark = pytest.mark.system
 
@@ -75,9 +76,7 @@ def judgements(verdicts: Any) -> dict[str, dict[str, str]]:
 def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Labctl, Done]]:
     """`labctl drill sentinel-failover`, run once for all tests that look at it."""
     with labctl_at(tmp_path_factory.mktemp("failover") / "home") as labctl:
-        drill = labctl.start("drill", "sentinel-failover", "--seed", "11")
-        drill.process.wait(timeout=170)
-        yield labctl, drill.finish()
+        yield labctl, drilled(labctl, "sentinel-failover", "--seed", "11", within_s=170)
 
 
 def test_the_failover_drill_shows_the_documented_loss(failover: tuple[Labctl, Done]) -> None:

@@ -5,7 +5,6 @@ Whatever labctl says it did is measured again by clients of the tests' own.
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from labctl.declare import library
 from tests.support.client import Client, ErrorReply
 from tests.support.command import REPOSITORY, Labctl, labctl_at, send, until
 from tests.support.containers import remove_residue, residue, why_no_engine
+from tests.support.votes import drilled
 from tests.system.test_topologies import answers_ordinary_clients, engine_named
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -312,12 +312,11 @@ def test_a_drill_comes_to_the_same_verdicts(labctl: Labctl, tmp_path: Path, runt
     scenario = tmp_path / "sentinel-failover.yaml"
     scenario.write_text(text)
     options = ("--runtime", runtime_named(runtime), "--engine", ENGINE, "--seed", "7", "-o", "json")
-    drill = labctl.start("drill", str(scenario), *options)
-    until(lambda: drill.process.poll() is not None, "the end of the drill", 280)
-    out = drill.finish(code=0).out
+    done = drilled(labctl, str(scenario), *options, within_s=280)
+    assert done.code == 0, str(done)
     judged = {
         phase["phase"]: {verdict["finding"]["check"]: verdict["judgement"] for verdict in phase["verdicts"]}
-        for phase in json.loads(out)["phases"]
+        for phase in done.data["phases"]
     }
     for phase, expected in EXPECTED.items():
         assert {check: judged[phase][check] in allowed for check, allowed in expected.items()} == dict.fromkeys(

@@ -12,6 +12,7 @@ from labctl.drill import known_names
 from labctl.model.plan import RuntimeName
 from labctl.model.scenario import Expectation
 from tests.support.command import Labctl
+from tests.support.votes import drilled
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -63,9 +64,9 @@ def test_a_drill_ends_as_it_says(labctl: Labctl, which: str) -> None:
     if any(reasons.values()):
         pytest.skip(f"cannot be run here: {reasons}")
     cell = ("--cell", scenario.cell) if scenario.cell else ()
-    drill = labctl.start("drill", scenario.name, *cell, "-o", "json")
-    drill.process.wait(LONGEST_S)
-    result = drill.finish(code=0).data
+    done = drilled(labctl, scenario.name, *cell, "-o", "json", within_s=LONGEST_S)
+    assert done.code == 0, str(done)
+    result = done.data
     seen = {(p["phase"], v["finding"]["check"], i): v for p in result["phases"] for i, v in enumerate(p["verdicts"])}
     expected = {
         (phase.name, check.name, i): HEALTHY.get(check.expect, MAY_LOSE)
