@@ -1,4 +1,4 @@
-"""Who was what, and when: a lane for each client group, node and Sentinel, and one for a Cluster's own state.
+"""Who was what, and when: a lane for each client group, node, Sentinel and alert, and one for a Cluster's own state.
 
 A lane is a row of spans. The `primary` of a span names the node that it is about: for clients who acknowledged, for a data
 node the primary that it is or follows, for a Sentinel where it sends clients. So one colour means one primary in every
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labctl.model.history import ROLE, SENTINEL, Event, History, Int64
+from labctl.model.history import ALERT, ROLE, SENTINEL, Event, History, Int64
 from labctl.model.topology import Role
 from labctl.model.view import NodeView, View
 from labctl.report.buckets import MS, Ended, client_groups
@@ -30,7 +30,7 @@ class Span:
         from_s, to_s: Seconds since the phase began.
         primary: The node that it is about; None where there is no single one.
         state: `answered`; `primary`, `replica`, `detached` (its replication link is down), `down`; `sure`, `suspects`
-            (one Sentinel alone), `agreed` (a quorum), `tilt`; `ok`, `fail`.
+            (one Sentinel alone), `agreed` (a quorum), `tilt`; `ok`, `fail`; `firing`.
         text: For people.
     """
 
@@ -43,7 +43,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One row. `kind` is `clients`, `node`, `sentinel` or `cluster`."""
+    """One row. `kind` is `clients`, `node`, `sentinel`, `cluster` or `alert`."""
 
     name: str
     kind: str
@@ -76,13 +76,14 @@ class _Spans:
 
 
 def lanes(history: History, load: Ended, views: Sequence[View]) -> tuple[Lane, ...]:
-    """Every lane of a phase: clients, data nodes, the Cluster, Sentinels."""
+    """Every lane of a phase: clients, data nodes, the Cluster, Sentinels, alerts."""
     end_s = (history.end_ns - history.start_ns) / 1e9
     return (
         *_clients(history, load),
         *_data_nodes(history, views, end_s),
         *_cluster(history, views, end_s),
         *_sentinels(history, views, end_s),
+        *_alerts(history, end_s),
     )
 
 
@@ -267,6 +268,28 @@ def _together(states: dict[str, bool]) -> tuple[str | None, str, str]:
     if not failing:
         return None, "ok", "every node that answers says: cluster_state ok"
     return None, "fail", f"{failing} of {len(states)} nodes that answer say: cluster_state fail"
+
+
+# Alerts
+
+
+def _alerts(history: History, end_s: float) -> Iterator[Lane]:
+    """Each alert that fired, for however many nodes: the times at which it did for one or more of them."""
+    seen = [event for event in history.events if event.kind == ALERT and event.detail.get("alert")]
+    for name in dict.fromkeys(str(event.detail["alert"]) for event in seen):
+        spans, firing = _Spans(end_s, []), dict[str, str | None]()
+        for event in seen:
+            if event.detail["alert"] != name:
+                continue
+            series = str(event.detail.get("labels"))
+            if event.detail.get("state") == "cleared":
+                firing.pop(series, None)
+            else:
+                firing[series] = event.node
+            about = ", ".join(sorted({node for node in firing.values() if node}))
+            now = (None, "firing", f"{name} fires{f' for {about}' if about else ''}") if firing else None
+            spans.turn(max(0.0, (event.at_ns - history.start_ns) / 1e9), now)
+        yield Lane(name, "alert", spans.finished())
 
 
 def _of(events: Iterable[Event], node: str) -> Iterator[Event]:

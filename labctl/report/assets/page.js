@@ -47,6 +47,7 @@
     const some = (kind) => lanes.some((lane) => lane.kind === kind);
     const parts = ["Thick: a primary. Thin: a replica" + (some("sentinel") ? ", or a Sentinel that is content." : "."), "Dotted: link down or no answer."];
     if (some("sentinel")) parts.push("Pale: a Sentinel holds the primary for down; taller once a quorum agrees.");
+    if (some("alert")) parts.push("Alert: from when to when it fired.");
     if (some("cluster")) parts.push("Cluster, thick: nodes say that its state is fail.");
     return parts.join(" ");
   };
@@ -264,7 +265,8 @@
           const middle = yOf(u, index) + row * px / 2;
           ctx.textAlign = "right";
           ctx.fillStyle = theme.muted;
-          ctx.fillText(lane.name.replace(/^sentinel-/, this.gutter() < 70 ? "sent. " : "sentinel-"), bbox.left - 8 * px, middle);
+          if (lane.kind === "alert") ctx.fillText("alert", bbox.left - 8 * px, middle);
+          else ctx.fillText(lane.name.replace(/^sentinel-/, this.gutter() < 70 ? "sent. " : "sentinel-"), bbox.left - 8 * px, middle);
         });
         ctx.beginPath();
         ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
@@ -272,6 +274,7 @@
         lanes.forEach((lane, index) => {
           const middle = yOf(u, index) + row * px / 2;
           for (const span of lane.spans) this.drawSpan(u, span, middle, px);
+          if (lane.kind === "alert") this.drawName(u, lane, middle, px);
         });
         this.drawMoments(u, moments, px);
         ctx.restore();
@@ -287,9 +290,21 @@
       figure.append(readout);
     }
 
+    // The name of an alert, too long for the margin: behind a span that leaves room for it, or before the first one.
+    drawName(u, { name, spans }, middle, px) {
+      const { ctx, bbox } = u, gap = 6 * px, x = (at) => u.valToPos(at, "x", true);
+      if (!spans.length) return;
+      const needed = 2 * gap + ctx.measureText(name).width;
+      const next = (i) => (i + 1 < spans.length ? x(spans[i + 1][0]) : bbox.left + bbox.width);
+      const free = spans.findIndex((span, i) => next(i) - x(span[1]) >= needed);
+      ctx.fillStyle = theme.muted;
+      ctx.textAlign = free < 0 ? "right" : "left";
+      ctx.fillText(name, free < 0 ? x(spans[0][0]) - gap : x(spans[free][1]) + gap, middle);
+    }
+
     drawSpan(u, [from, to, node, state], middle, px) {
       const { ctx } = u, left = u.valToPos(from, "x", true), right = u.valToPos(to, "x", true);
-      const width = Math.max(right - left, px), colour = state === "ok" ? theme.faint : state === "fail" ? theme.ink : colourOf(node);
+      const width = Math.max(right - left, px), colour = state === "ok" ? theme.faint : state === "fail" || state === "firing" ? theme.ink : colourOf(node);
       const bar = (height, alpha) => {
         ctx.globalAlpha = alpha;
         ctx.fillStyle = colour;
@@ -306,6 +321,7 @@
       else if (state === "answered") bar(9, 1);
       else if (state === "replica" || state === "sure" || state === "ok") bar(3, 0.75);
       else if (state === "suspects") { bar(3, 0.75); bar(9, 0.3); }
+      else if (state === "firing") bar(8, 0.6);
       else if (state === "agreed" || state === "fail") { bar(3, 0.75); bar(14, 0.4); }
       else if (state === "detached" || state === "tilt") dots(6);
       else if (state === "down") { ctx.globalAlpha = 0.6; dots(9); ctx.globalAlpha = 1; }

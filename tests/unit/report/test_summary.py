@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labctl.model.history import CLIENTS, ROLE, Event, History, Op
+from labctl.model.history import ALERT, CLIENTS, ROLE, Event, History, Op
 from labctl.report.buckets import ended
 from labctl.report.lanes import Lane, lanes
 from labctl.report.losses import tell_losses
@@ -62,6 +62,20 @@ def test_the_state_of_a_cluster() -> None:
     history = History.of([Op(0, "add", "k", 1, 0, 3000 * MS)], events)
     (cluster,) = lanes(history, ended(history), ())
     assert spans(cluster) == [(0.0, 1.0, None, "ok"), (1.0, 2.0, None, "fail"), (2.0, 3.0, None, "ok")]
+
+
+def test_an_alert_has_a_lane_for_as_long_as_it_fires_for_anybody() -> None:
+    def alert(at_ms: int, state: str, node: str) -> Event:
+        return Event(ALERT, at_ms * MS, node, {"state": state, "alert": "RedisDown", "labels": {"node": node}})
+
+    changes = ((1000, "firing", "a"), (1500, "firing", "b"), (2000, "cleared", "a"), (2500, "cleared", "b"))
+    events = [Event(ALERT, 0, None, {"state": "watched"}), *(alert(*change) for change in changes)]
+    history = History.of([Op(0, "add", "k", 1, 0, 3000 * MS)], events)
+    (lane,) = lanes(history, ended(history), ())
+    assert (lane.name, lane.kind) == ("RedisDown", "alert")
+    assert {span.state for span in lane.spans} == {"firing"}
+    assert (lane.spans[0].from_s, lane.spans[-1].to_s) == (1.0, 2.5)
+    assert "for a, b" in lane.spans[1].text
 
 
 def test_the_longest_silence_is_that_of_one_group() -> None:
