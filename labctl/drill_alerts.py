@@ -16,6 +16,7 @@ from labctl.monitoring import stack
 from labctl.monitoring.folder import PROMETHEUS, monitoring_folder
 from labctl.monitoring.prometheus import Api
 from labctl.monitoring.rules import RuleSettings
+from labctl.store.folders import lab_names
 from labctl.store.history import HistoryWriter
 
 OWN = stack.Settings(interval_s=0.5, rules=RuleSettings(hold_s=1.0, window_s=10.0))
@@ -33,6 +34,8 @@ Series = frozenset[tuple[str, str]]
 async def prometheus_where_needed(scenario: Scenario, say: Say) -> AsyncIterator[None]:
     """Start the monitoring for a scenario that asks for alerts, unless it is up; what was started is ended.
 
+    It stays where other labs came under its eyes meanwhile: somebody may be looking.
+
     Raises:
         CapabilityError: There is no Prometheus.
     """
@@ -44,7 +47,14 @@ async def prometheus_where_needed(scenario: Scenario, say: Say) -> AsyncIterator
     try:
         yield
     finally:
-        await asyncio.shield(asyncio.to_thread(stack.down))
+        await asyncio.shield(asyncio.to_thread(_end, say))
+
+
+def _end(say: Say) -> None:
+    if others := lab_names():
+        say(f"Prometheus stays, for it follows {', '.join(others)}; labctl observe down ends it")
+    else:
+        stack.down()
 
 
 @dataclass(slots=True)
@@ -64,6 +74,7 @@ class AlertWatch:
     say: Say
     _firing: dict[Series, Mapping[str, str]] = field(default_factory=dict)
     _looked: bool = False
+    _answers: bool = True
 
     async def watch(self) -> None:
         """Look until cancelled."""
@@ -72,11 +83,15 @@ class AlertWatch:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> None:
-        """Ask once. A Prometheus that does not answer is asked again later."""
+        """Ask once. That a Prometheus does not answer is noted, and it is asked again later."""
         try:
             found = await asyncio.to_thread(Api(self.url).query, f'ALERTS{{lab="{self.lab}",alertstate="firing"}}')
-        except LabError:
+        except LabError as error:
+            if self._answers:
+                self._note(alerts.BLIND, {}, error.message)
+            self._answers = False
             return
+        self._answers = True
         now: dict[Series, Mapping[str, str]] = {
             frozenset(labels.items()): labels for labels in (_labels(row["metric"]) for row in found)
         }
@@ -105,9 +120,9 @@ class AlertWatch:
             await asyncio.sleep(_LOOK_S)
             await self.look()
 
-    def _note(self, state: str, labels: Mapping[str, str]) -> None:
+    def _note(self, state: str, labels: Mapping[str, str], text: str = "") -> None:
         name, node = labels.get("alertname", ""), labels.get("node")
-        detail: dict[str, object] = {"state": state}
+        detail: dict[str, object] = {"state": state, "text": text} if text else {"state": state}
         if name:
             words = {alerts.STANDING: "fires already", alerts.FIRING: "fires", alerts.CLEARED: "has cleared"}[state]
             text = f"alert {name} {words}{f' for {node}' if node else ''}"

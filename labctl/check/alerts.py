@@ -2,9 +2,10 @@
 
 Model. Whoever ran the lab asked Prometheus every so often which alerts fire for the lab, from before the first fault until
 it had settled again, and noted each change as an `ALERT` event: `watched` once when it began to look, `standing` for what
-fired already then, `firing` and `cleared` afterwards. An alert that was firing and cleared between two looks is not seen. An
-alert of one name may fire for several nodes; it is over when it has cleared for all of them. What was standing at the start
-says nothing about the faults, so an alert that is expected and stood already is not judged.
+fired already then, `firing` and `cleared` afterwards, and `blind` where Prometheus stopped answering. An alert that was
+firing and cleared between two looks is not seen. An alert of one name may fire for several nodes; it is over when it has
+cleared for all of them. What was standing at the start says nothing about the faults, so an alert that is expected and
+stood already is not judged.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from labctl.model.scenario import Scenario
 
 NAME: Final = "alerts"
-WATCHED, STANDING, FIRING, CLEARED = "watched", "standing", "firing", "cleared"
+WATCHED, BLIND, STANDING, FIRING, CLEARED = "watched", "blind", "standing", "firing", "cleared"
 
 
 def check(history: History, *, deadline: Deadline = never, fire: str = "", silent: str = "") -> Finding:
-    """UNKNOWN when nobody asked Prometheus, or when an alert that is expected fired before there was a fault.
+    """UNKNOWN when nobody asked Prometheus, when it stopped answering, or when an expected alert fired before any fault.
 
     Args:
         history: The run.
@@ -38,6 +39,8 @@ def check(history: History, *, deadline: Deadline = never, fire: str = "", silen
     seen = [event for event in history.events if event.kind == ALERT]
     if not any(event.detail.get("state") == WATCHED for event in seen):
         return unknown(NAME, "nobody asked Prometheus for alerts")
+    if any(event.detail.get("state") == BLIND for event in seen):
+        return unknown(NAME, "Prometheus stopped answering meanwhile")
     expected, unwanted = names(fire), names(silent)
     stood = [name for name in expected if _first(seen, name, STANDING) is not None]
     begun = min((event.at_ns for event in history.events if event.kind == FAULT_START), default=None)

@@ -120,7 +120,8 @@ class Event:
             and `epoch` where the system has epochs. Clients: `group`, and its `processes` as a list. Settled, after
             the faults: `reasons` why the nodes do not agree (empty when they do), `waited_ms`, data `nodes` seen, `hastened`.
             Refusal: `what` was tried that should be refused, whether it was `refused`, and `how`. Alert: its `state`
-            (`watched` when Prometheus was asked first, `standing` for what fired then, `firing`, `cleared`), name and `labels`.
+            (`watched` when Prometheus was asked first, `blind` when it stopped answering, `standing` for what fired at first,
+            `firing`, `cleared`), name and `labels`.
             Sentinel: the `primary` that it sends clients to from now on, and the `epoch`. Actions (maintenance): `id`,
             equal at start and end, `action`, `target`, and at the end whether it was `ok`. Waited: `what` a step waited
             for and saw, and `waited_ms`. `text`, where there is one, is the event in words.

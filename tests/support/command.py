@@ -260,12 +260,18 @@ def environment(process: psutil.Process) -> dict[str, str]:
 
 
 def until(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:
-    """Look again and again until there is something; return it."""
+    """Look again and again until there is something; return it.
+
+    A look that takes long, as a command does, is followed by a longer pause: what is waited for wants the processor, too.
+    """
     deadline = time.monotonic() + patience_s
+    looked = time.monotonic()
     while not (found := look()):
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"there never was {what}; at last: {found!r}")
-        time.sleep(0.05)
+        time.sleep(max(0.05, 2 * (now - looked)))
+        looked = time.monotonic()
     return found
 
 

@@ -55,6 +55,13 @@ def test_nobody_asked() -> None:
     assert check(History.of([], [FAULT]), silent="RedisDown").outcome is Outcome.UNKNOWN
 
 
+def test_nobody_answered_any_more() -> None:
+    blind = Event(ALERT, 2_000_000_000, None, {"state": "blind", "text": "gone"})
+    finding = check(history(alert(1.5, "firing"), alert(1.8, "cleared"), blind), fire="RedisDown")
+    assert finding.outcome is Outcome.UNKNOWN
+    assert "stopped answering" in finding.summary
+
+
 def test_names() -> None:
     assert names("A, B,C D") == ("A", "B", "C", "D")
     assert names("") == ()
