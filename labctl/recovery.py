@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from labctl.actions.operator import Connections
@@ -75,10 +75,11 @@ async def in_haste(lab: Lab, connections: Connections) -> AsyncIterator[None]:
     plan = lab.plan()
     status = await asyncio.to_thread(lab.call, "GET", "/status")
     view = from_data(View, status["view"])
-    hurried = [_borrow(borrow.periods, connections, n.name, PERIODS) for n in view.nodes if n.up and n.sentinel]
-    eager = [_borrow(borrow.settings, connections, name, AT_ONCE) for name in in_charge(plan, view)]
+    hurried = [_readable(borrow.periods, connections, n.name, PERIODS) for n in view.nodes if n.up and n.sentinel]
+    eager = [_readable(borrow.settings, connections, name, AT_ONCE) for name in in_charge(plan, view)]
     borrowed = [each for each in await asyncio.gather(*hurried, *eager) if each is not None]
     try:
+        await asyncio.gather(*(_take(each) for each in borrowed))
         yield
     finally:
         await asyncio.shield(_give_back(borrowed))
@@ -94,7 +95,7 @@ def in_charge(plan: LabPlan, view: View) -> tuple[str, ...]:
     return own if plan.topology.kind is not Kind.SENTINEL else tuple(name for name in own if name == primary(view))
 
 
-async def _borrow(
+async def _readable(
     how: Callable[[str, borrow.Call, Mapping[str, str]], Awaitable[borrow.Borrowed]],
     connections: Connections,
     node: str,
@@ -107,6 +108,12 @@ async def _borrow(
         return await how(node, call, wanted)
     except LabError:
         return None
+
+
+async def _take(each: borrow.Borrowed) -> None:
+    """Whether or not it was heard: it is given back in any case."""
+    with suppress(LabError):
+        await each.take()
 
 
 async def _give_back(borrowed: Iterable[borrow.Borrowed]) -> None:

@@ -14,14 +14,15 @@ Call = Callable[..., Awaitable[list[Reply]]]
 
 @dataclass(frozen=True, slots=True)
 class Borrowed:
-    """What one server had before.
+    """Settings of one server, read before they are taken, so that they can be given back whatever comes of the taking.
 
     Attributes:
         node: Its name.
         call: Speaks to it.
         read: The command that tells its settings, names and values in turn.
         write: The command that sets those that follow it.
-        own: Its own values of what was borrowed.
+        own: Its own values of what is borrowed.
+        wanted: What they are to be meanwhile.
     """
 
     node: str
@@ -29,9 +30,14 @@ class Borrowed:
     read: Sequence[str]
     write: Sequence[str]
     own: Mapping[str, str]
+    wanted: Mapping[str, str]
+
+    async def take(self) -> None:
+        """Set what is wanted."""
+        await self.call((*self.write, *flat(self.wanted)))
 
     async def give_back(self) -> None:
-        """Set them and read them back. Raises LabError when they read otherwise."""
+        """Set its own and read them back. Raises LabError when they read otherwise."""
         _, reply = await self.call((*self.write, *flat(self.own)), self.read)
         now = _among(self.own, reply)
         if now != self.own:
@@ -39,20 +45,18 @@ class Borrowed:
 
 
 async def periods(node: str, call: Call, wanted: Mapping[str, str]) -> Borrowed:
-    """Have a Sentinel look and tell at these periods, in milliseconds."""
-    return await _borrow(node, call, ("SENTINEL", "DEBUG"), ("SENTINEL", "DEBUG"), wanted)
+    """Periods at which a Sentinel looks and tells, in milliseconds."""
+    return await _of(node, call, ("SENTINEL", "DEBUG"), ("SENTINEL", "DEBUG"), wanted)
 
 
 async def settings(node: str, call: Call, wanted: Mapping[str, str]) -> Borrowed:
-    """Have a data node run with these directives."""
-    return await _borrow(node, call, ("CONFIG", "GET", *wanted), ("CONFIG", "SET"), wanted)
+    """Directives of a data node."""
+    return await _of(node, call, ("CONFIG", "GET", *wanted), ("CONFIG", "SET"), wanted)
 
 
-async def _borrow(
-    node: str, call: Call, read: Sequence[str], write: Sequence[str], wanted: Mapping[str, str]
-) -> Borrowed:
-    before, _ = await call(read, (*write, *flat(wanted)))
-    return Borrowed(node, call, read, write, _among(wanted, before))
+async def _of(node: str, call: Call, read: Sequence[str], write: Sequence[str], wanted: Mapping[str, str]) -> Borrowed:
+    (own,) = await call(read)
+    return Borrowed(node, call, read, write, _among(wanted, own), wanted)
 
 
 def pairs(reply: Sequence[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ async def form(lab: Formed) -> None:
     lab.progress("replicas linked")
     sentinels = lab.plan.sentinels
     borrowed = await asyncio.gather(*(periods(n.name, partial(lab.call, n), FAST_PERIODS) for n in sentinels))
+    await asyncio.gather(*(each.take() for each in borrowed))
     await lab.until_healthy()
     lab.progress("Sentinels agree")
     await asyncio.gather(lab.give_back(), *(each.give_back() for each in borrowed))
