@@ -328,7 +328,7 @@ def test_a_write_that_wait_counts_enough_copies_of_is_acknowledged(driver, topol
     async def use(client: Client) -> object:
         return await client.write("SET", "copied", "new", key="copied")
 
-    assert run(driver, single(primary), use, Habits(wait_replicas=1)) == "OK"
+    assert run(driver, single(primary), use, Habits(wait_replicas=1, wait_ms=20_000, timeout_ms=30_000)) == "OK"
     assert replica.call("GET", "copied") == "new"
 
 
