@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from labctl.declare import library  # noqa: E402
-from labctl.declare.scenario import Known  # noqa: E402
 from labctl.drill import check_run, known_names, list_anomalies  # noqa: E402
 from labctl.model.history import CLIENTS, FAULT_END, FAULT_START, FINAL_READ, ROLE, SETTLED, Event, OpOutcome  # noqa: E402
 from labctl.model.run import PhaseRun, Run  # noqa: E402
@@ -50,7 +49,7 @@ def make_run(path: Path, operations: int) -> None:
     """A run folder of `sentinel-failover`, with half of the operations in each of its two phases."""
     path.mkdir()
     folder = RunFolder(path)
-    scenario = library.scenario("sentinel-failover", Known(*known_names()))
+    scenario = library.scenario("sentinel-failover", known_names())
     phases = []
     for index, phase in enumerate(scenario.phases):
         name = f"{index + 1}-{phase.name}.history"
