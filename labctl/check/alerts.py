@@ -17,7 +17,7 @@ from labctl.model.history import ALERT, FAULT_START, History
 from labctl.model.verdict import Finding, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from labctl.model.history import Event
     from labctl.model.scenario import Scenario
@@ -69,12 +69,27 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.replace(",", " ").split() if part)
 
 
+def firing(seen: Iterable[Event], name: str) -> Iterator[tuple[Event, str]]:
+    """Each change of an alert, and then in words for whom it fires: `fires for redis-1, redis-2`; empty when for nobody."""
+    series: dict[str, str | None] = {}
+    for event in seen:
+        if event.kind != ALERT or event.detail.get("alert") != name:
+            continue
+        labels = str(event.detail.get("labels"))
+        if event.detail.get("state") == CLEARED:
+            series.pop(labels, None)
+        else:
+            series[labels] = event.node
+        nodes = ", ".join(sorted({node for node in series.values() if node}))
+        yield event, f"fires{f' for {nodes}' if nodes else ''}" if series else ""
+
+
 def _wrong(seen: Sequence[Event], expected: Sequence[str], unwanted: Sequence[str]) -> Iterator[Anomaly]:
     for name in expected:
         if _first(seen, name, FIRING) is None:
             yield {"kind": "silent", "alert": name, "what": "did not fire"}
-        elif left := _still(seen, name):
-            yield {"kind": "stuck", "alert": name, "what": f"still fires{left}"}
+        elif left := [about for _, about in firing(seen, name)][-1]:
+            yield {"kind": "stuck", "alert": name, "what": f"still {left}"}
     for name in unwanted:
         if (event := _first(seen, name, FIRING)) is not None:
             where = f" for {event.node}" if event.node else ""
@@ -83,20 +98,6 @@ def _wrong(seen: Sequence[Event], expected: Sequence[str], unwanted: Sequence[st
 
 def _first(seen: Sequence[Event], name: str, state: str) -> Event | None:
     return next((e for e in seen if e.detail.get("alert") == name and e.detail.get("state") == state), None)
-
-
-def _still(seen: Sequence[Event], name: str) -> str:
-    """For whom an alert had not cleared when the last look was taken; empty when it had for all."""
-    standing: dict[str, str | None] = {}
-    for event in seen:
-        if event.detail.get("alert") == name:
-            series = str(event.detail.get("labels"))
-            if event.detail.get("state") == CLEARED:
-                standing.pop(series, None)
-            else:
-                standing[series] = event.node
-    nodes = sorted({node for node in standing.values() if node})
-    return (f" for {', '.join(nodes)}" if nodes else " ") if standing else ""
 
 
 def _told(fired: dict[str, int], begun: int | None) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labctl.check.alerts import firing
 from labctl.model.history import ALERT, ROLE, SENTINEL, Event, History, Int64
 from labctl.model.topology import Role
 from labctl.model.view import NodeView, View
@@ -275,19 +276,11 @@ def _together(states: dict[str, bool]) -> tuple[str | None, str, str]:
 
 def _alerts(history: History, end_s: float) -> Iterator[Lane]:
     """Each alert that fired, for however many nodes: the times at which it did for one or more of them."""
-    seen = [event for event in history.events if event.kind == ALERT and event.detail.get("alert")]
-    for name in dict.fromkeys(str(event.detail["alert"]) for event in seen):
-        spans, firing = _Spans(end_s, []), dict[str, str | None]()
-        for event in seen:
-            if event.detail["alert"] != name:
-                continue
-            series = str(event.detail.get("labels"))
-            if event.detail.get("state") == "cleared":
-                firing.pop(series, None)
-            else:
-                firing[series] = event.node
-            about = ", ".join(sorted({node for node in firing.values() if node}))
-            now = (None, "firing", f"{name} fires{f' for {about}' if about else ''}") if firing else None
+    named = (event.detail.get("alert") for event in history.events if event.kind == ALERT)
+    for name in dict.fromkeys(str(name) for name in named if name):
+        spans = _Spans(end_s, [])
+        for event, about in firing(history.events, name):
+            now = (None, "firing", f"{name} {about}") if about else None
             spans.turn(max(0.0, (event.at_ns - history.start_ns) / 1e9), now)
         yield Lane(name, "alert", spans.finished())
 
