@@ -14,7 +14,7 @@ from labctl.agent.client import AgentClient, AgentGoneError
 from labctl.agent.launch import EarlyAgent, Progress, await_agent, spawn
 from labctl.errors import CapabilityError, LabError, StartError, UsageError, did_you_mean
 from labctl.interrupts import uninterrupted
-from labctl.store.folders import LabFolder, SameFolder, claim_lab, lab_folder, lab_names
+from labctl.store.folders import LabFolder, SameFolder, claim_lab, discard_empty_home, lab_folder, lab_names
 from labctl.teardown import take_down
 
 if TYPE_CHECKING:
@@ -229,12 +229,16 @@ def _is_taken_down(folder: LabFolder, same: SameFolder, error: BaseException) ->
 
 
 def remove_strays() -> None:
-    """Remove containers, volumes and networks of labs of this state folder whose own files are gone."""
+    """Remove containers, volumes and networks of labs of this state folder whose own files are gone.
+
+    The state folder too, where a command that was killed at its last step left it empty.
+    """
     from labctl.runtime.docker.engine import connect, in_use_here  # noqa: PLC0415
     from labctl.runtime.docker.remove import remove_all_of_this_home  # noqa: PLC0415
 
     if in_use_here():
         remove_all_of_this_home(connect())
+    discard_empty_home()
 
 
 def _wait_until_up(request: Request, folder: LabFolder, progress: Progress, early: EarlyAgent | None) -> float:

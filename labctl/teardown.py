@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from labctl.agent import lock as agent_lock
 from labctl.errors import CapabilityError, LabError
+from labctl.interrupts import uninterrupted
 from labctl.runtime.marker import AGENT_NODE, marked_processes, send_signal
 from labctl.store.folders import LabFolder, SameFolder, discard_empty_home, same_folder
 
@@ -55,13 +56,20 @@ def take_down(folder: LabFolder, only: SameFolder | None = None) -> None:
             with agent_lock.held(folder) as locked:
                 if locked:
                     _end_processes_of(folder)  # those that the last agent started before it ended
-                    folder.request.unlink(missing_ok=True)  # an agent that finds none leaves, whatever else is there
-                    shutil.rmtree(folder.path, ignore_errors=True)
+                    _remove(folder)
                 else:
                     time.sleep(_PAUSE_S)
             if same and time.monotonic() > until:
                 raise LabError(f"{folder.path} cannot be removed.", "See whose files are in it, and who holds them.")
     discard_empty_home()
+
+
+def _remove(folder: LabFolder) -> None:
+    """As one step: who is interrupted half way through it finds no lab any more that he could take down again."""
+    with uninterrupted():
+        folder.request.unlink(missing_ok=True)  # an agent that finds none leaves, whatever else is there
+        shutil.rmtree(folder.path, ignore_errors=True)
+        discard_empty_home()
 
 
 def end_processes(lab_id: str) -> None:

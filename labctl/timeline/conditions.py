@@ -177,12 +177,18 @@ def quorum(look: Look, wanted: str) -> list[str]:
 
 
 def cluster_state(look: Look, wanted: str) -> list[str]:
-    """`cluster_state` is `ok` on every node that answers, or `fail` on one of them."""
-    seen = [n for n in look.now.nodes if n.cluster]
+    """`cluster_state` is `ok` on every node that answers, or `fail` on one of them; with `on NODE`, on that node.
+
+    Nodes come to it at different times: who goes on to ask one node waits for that one.
+    """
+    state, _, of = wanted.partition(" on ")
+    seen = [n for n in look.now.nodes if n.cluster and of in ("", n.name)]
     bad = [n.name for n in seen if n.cluster and not n.cluster.state]
-    if wanted == "fail":
-        return [] if bad else ["cluster_state is ok everywhere"]
-    return [f"{name} says fail" for name in bad] or ([] if seen else ["no Cluster node answers"])
+    if not seen:
+        return [f"{of or 'no Cluster node'} {'does not answer' if of else 'answers'}"]
+    if state == "fail":
+        return [] if bad else [f"cluster_state is ok {f'on {of}' if of else 'everywhere'}"]
+    return [f"{name} says fail" for name in bad]
 
 
 def failed(look: Look, node: str) -> list[str]:
@@ -235,11 +241,13 @@ class ConditionKind:
         met: The predicate.
         argument: `""` for none, `node`, `node?`, `count`, `count?`, `info`, or words with a bar between.
         needs: The kind of topology without which it can never come; None for any.
+        of_node: Whether ` on NODE` may follow the argument.
     """
 
     met: Callable[[Look, str], list[str]]
     argument: str = ""
     needs: Kind | None = None
+    of_node: bool = False
 
     @property
     def meaning(self) -> str:
@@ -265,7 +273,7 @@ CONDITIONS: dict[str, ConditionKind] = {
     "failover": ConditionKind(failover, "", Kind.SENTINEL),
     "tilt": ConditionKind(tilt, "", Kind.SENTINEL),
     "quorum": ConditionKind(quorum, "ok|lost", Kind.SENTINEL),
-    "cluster-state": ConditionKind(cluster_state, "ok|fail", Kind.CLUSTER),
+    "cluster-state": ConditionKind(cluster_state, "ok|fail", Kind.CLUSTER, of_node=True),
     "failed": ConditionKind(failed, "node?", Kind.CLUSTER),
     "migrating": ConditionKind(migrating, "", Kind.CLUSTER),
     "operations": ConditionKind(operations, "count"),
@@ -296,20 +304,28 @@ def argument_problem(name: str, argument: str, topology: Topology) -> str | None
     if kind.needs is not None and topology.kind is not kind.needs:
         return f"`{name}` needs a topology of kind {kind.needs}, and `{topology.name}` is of kind {topology.kind}"
     wanted = kind.argument
+    if kind.of_node:
+        argument, on, node = argument.partition(" on ")
+        if on and (problem := _node_problem(name, node, topology)):
+            return problem
     if not argument:
         return None if not wanted or wanted.endswith("?") else f"`{name}` needs an argument: {_example(name, wanted)}"
     match wanted.rstrip("?"):
         case "":
             return f"`{name}` takes no argument"
         case "node":
-            reason = impossible(argument, topology, ()) if _NODE.fullmatch(argument) else f"`{argument}` is no node"
-            return f"`{name}`: {reason}" if reason else None
+            return _node_problem(name, argument, topology)
         case "count":
             return None if argument.isdigit() else f"`{name}`: `{argument}` is no whole number"
         case "info":
             return _comparison_problem(argument)
         case words:
             return None if argument in words.split("|") else f"`{name}` is {words.replace('|', ' or ')}"
+
+
+def _node_problem(name: str, node: str, topology: Topology) -> str | None:
+    reason = impossible(node, topology, ()) if _NODE.fullmatch(node) else f"`{node}` is no node"
+    return f"`{name}`: {reason}" if reason else None
 
 
 def _comparison_problem(text: str) -> str | None:

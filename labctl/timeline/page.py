@@ -41,6 +41,8 @@ def _conditions() -> str:
     for name, kind in CONDITIONS.items():
         argument = _EXAMPLES.get(kind.argument, kind.argument.replace("|", " or "))
         spelled = f"`{name}`" if not argument else f"`{{{name}: {argument}}}`"
+        if kind.of_node:
+            spelled += f" or `{{{name}: {argument} on NODE}}`"
         if kind.argument.endswith("?"):
             spelled = f"`{name}` or {spelled}"
         only = f" Kind {kind.needs} only." if kind.needs else ""

@@ -241,7 +241,8 @@ class Labctl:
         """No process, hence no port, and no file but runs."""
         left = self.processes()
         assert not left, [(p.pid, p.cmdline(), environment(p).get("LABCTL_NODE")) for p in left]
-        assert self.files() == []
+        files = self.files()
+        assert files == [], [str(file.relative_to(self.home)) for file in files]
 
     def end_all(self) -> None:
         """What a failed test leaves behind."""

@@ -86,6 +86,13 @@ CASES: list[tuple[str, str, Look, Look]] = [
     ("quorum", "ok", WELL, after(SENTINEL, "sentinel-2", quorum_ok=False)),
     ("cluster-state", "fail", after(CLUSTER, "redis-1", state=False), look(CLUSTER)),
     ("cluster-state", "ok", look(CLUSTER), after(CLUSTER, "redis-1", state=False)),
+    (
+        "cluster-state",
+        "fail on redis-1",
+        after(CLUSTER, "redis-1", state=False),
+        after(CLUSTER, "redis-2", state=False),
+    ),
+    ("cluster-state", "ok on redis-1", after(CLUSTER, "redis-2", state=False), down(CLUSTER, "redis-1")),
     ("failed", "redis-2", after(CLUSTER, "redis-1", failed=("redis-2",)), after(CLUSTER, "redis-1", failed=("redis-3",))),
     ("failed", "", after(CLUSTER, "redis-1", failed=("redis-2",)), look(CLUSTER)),
     ("migrating", "", after(CLUSTER, "redis-1", migrating=("[93->-x]",)), look(CLUSTER)),
@@ -120,6 +127,22 @@ def test_met_and_not_met(name: str, argument: str, met: Look, unmet: Look) -> No
 def test_every_condition_is_tried_here_and_says_what_it_means() -> None:
     assert {name for name, *_ in CASES} == set(CONDITIONS)
     assert all(kind.meaning for kind in CONDITIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("ok", None),
+        ("fail on redis-6", None),
+        ("broken", "`cluster-state` is ok or fail"),
+        ("broken on redis-1", "`cluster-state` is ok or fail"),
+        ("fail on primary", "`cluster-state`: `primary` is no node"),
+        ("fail on redis-7", "`cluster-state`: `cluster` has no node `redis-7`"),
+    ],
+)
+def test_the_state_of_a_cluster_is_asked_of_all_or_of_one(argument: str, problem: str | None) -> None:
+    found = argument_problem("cluster-state", argument, CLUSTER)
+    assert (found is None) if problem is None else (found or "").startswith(problem), found
 
 
 def test_several_have_to_be_met_in_one_view() -> None:
