@@ -14,6 +14,7 @@ Condition = Callable[[View], list[str]]
 """Reasons why a view does not meet the condition; empty when it does (`model.conditions`)."""
 
 POLL_INTERVAL_S = 0.02
+_SHARE_OF_THE_WAIT = 0.02
 _REASONS_SHOWN = 8
 
 
@@ -48,13 +49,15 @@ async def wait_for(
         deadline_s: Seconds until giving up.
         what: Subject of the error message, `a healthy lab` for example.
         interval_s: Pause between rounds. A round that takes longer than this is followed by a pause as long as
-            itself, so that watching a big lab does not take the processor from it.
+            itself, so that watching a big lab does not take the processor from it. A long wait pauses longer, by a
+            fiftieth of it so far: that is the most that it is told late.
         on_change: Told the reasons each time they change.
 
     Raises:
         ConditionError: Not met in time; the message lists the last reasons.
     """
-    until = time.monotonic() + deadline_s
+    began = time.monotonic()
+    until = began + deadline_s
     last: list[str] | None = None
     while True:
         started = time.monotonic()
@@ -68,4 +71,5 @@ async def wait_for(
         now = time.monotonic()
         if now >= until:
             raise ConditionError(what, deadline_s, reasons, view)
-        await asyncio.sleep(min(max(interval_s, now - started), until - now))
+        pause = max(interval_s, now - started, _SHARE_OF_THE_WAIT * (now - began))
+        await asyncio.sleep(min(pause, until - now))
