@@ -11,7 +11,7 @@ from labctl.model.plan import ANNOUNCED_HOST
 from labctl.model.topology import Kind, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from labctl.actions.operator import Operator
     from labctl.model.fault import Scalar
@@ -71,7 +71,7 @@ async def hand_over(
     """
     match operator.plan.topology.kind:
         case Kind.SENTINEL if orderly:
-            await _orderly_sentinel_failover(operator, name)
+            await _orderly_sentinel_failover(operator, name, candidates)
         case Kind.SENTINEL:
             await operator.fault("sentinel-failover", "sentinels")
         case Kind.CLUSTER:
@@ -98,10 +98,17 @@ async def keep_roles(operator: Operator, names: Iterable[str]) -> None:
         await operator.call(name, "CONFIG", "REWRITE")
 
 
-async def _orderly_sentinel_failover(operator: Operator, name: str) -> None:
-    """No write is acknowledged by `name` from before a replica is chosen until `name` follows it."""
+async def _orderly_sentinel_failover(operator: Operator, name: str, candidates: Sequence[str]) -> None:
+    """No write is acknowledged by `name` from when every candidate has all of them until `name` follows one of them."""
     await operator.call(name, "CLIENT", "PAUSE", _PAUSE_MS, "WRITE")
     try:
+        last = (await operator.view()).node(name).offset
+
+        def caught_up(view: View) -> list[str]:
+            behind = [n for n in candidates if view.node(n).offset < last and view.node(n).follows == name]
+            return [f"{n} is at {view.node(n).offset} of {last}" for n in behind]
+
+        await operator.until(f"what {name} acknowledged is on its replicas", caught_up)
         await operator.fault("sentinel-failover", "sentinels")
 
         def promoted(view: View) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.track_record import ENTRIES
 from tests.support.command import REPOSITORY, Labctl
+from tests.support.votes import drilled
 
 pytestmark = pytest.mark.system
 SCENARIOS = sorted(path.stem for path in (REPOSITORY / "scenarios" / "track-record").glob("*.yaml"))
@@ -25,8 +26,7 @@ def test_the_page_has_every_drill_and_its_numbers() -> None:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_it_shows_the_failure(labctl: Labctl, tmp_path: Path, name: str) -> None:
     """Exit code 0: what is documented was seen, and nothing besides. A loss that does not show is inconclusive."""
-    drill = labctl.start("drill", name, "--seed", "1")
-    drill.process.wait(timeout=170)
-    done = drill.finish(code=0)
+    done = drilled(labctl, name, "--seed", "1", within_s=170)
+    assert done.code == 0, str(done)
     verdict = "held" if name == "sentinels-after-full-restart" else "lost data as documented"
     assert labctl.json("check")["verdict"] == verdict, done.out
