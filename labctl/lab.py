@@ -157,10 +157,12 @@ def up(
     containers: Containers | None = None,
     progress: Progress = lambda _: None,
     early: EarlyAgent | None = None,
+    on_up: Callable[[], None] = lambda: None,
 ) -> tuple[Lab, float]:
     """Bring up a lab; return it, and the seconds from the first fork until it was observed healthy.
 
-    Interrupted, it leaves nothing behind. An `early` agent may be there already; only local processes can use one.
+    Interrupted, it leaves nothing behind. An `early` agent may be there already; only local processes can use one. `on_up`
+    is called at the last moment at which an interrupt still takes the lab down.
 
     Raises:
         UsageError: The name is taken, or no engine here can serve the topology.
@@ -198,9 +200,14 @@ def up(
     try:
         with uninterrupted():
             folder = claim_lab(name)
-            claim = folder, SameFolder(folder.path)
+            try:
+                claim = folder, SameFolder(folder.path)
+            except FileNotFoundError:
+                raise LabError(f"Lab {name} was taken down while it came up.") from None
         codec.save(folder.request, request)
-        return Lab(name, folder), _wait_until_up(request, folder, progress, early)
+        healthy_s = _wait_until_up(request, folder, progress, early)
+        on_up()
+        return Lab(name, folder), healthy_s
     except BaseException as error:
         if claim is None:
             raise

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from labctl.runtime.docker.engine import Engine
 
 _DEADLINE_S = 15.0
-_LATE_CONTAINERS_S = 1.0
-"""The engine finishes a request whose sender was killed: after an interrupted start something may still appear."""
+_LATE_CONTAINERS_S = 2.0
+"""The engine finishes a request whose sender was killed: where an agent did not remove all by itself, something may still
+appear."""
 _AGENT_REMOVES_S = 30.0
 _PAUSE_S = 0.002
 _EMPTY_LOOKS = 2
@@ -103,7 +104,7 @@ def _end_processes_of(folder: LabFolder) -> None:
             _let_agent_remove(folder, lab_id)
         end_processes(lab_id)
         if in_docker and not folder.emptied.exists():
-            _remove_containers(lab_id, interrupted=not folder.formed.exists())
+            _remove_containers(lab_id)
 
 
 def _let_agent_remove(folder: LabFolder, lab_id: str) -> None:
@@ -130,11 +131,11 @@ def _until_emptied(folder: LabFolder, pid: int) -> None:
         os.close(handle)
 
 
-def _remove_containers(lab_id: str, *, interrupted: bool) -> None:
+def _remove_containers(lab_id: str) -> None:
     from labctl.runtime.docker.remove import remove_lab  # noqa: PLC0415 - a heavy client
 
     try:
-        remove_lab(_engine(), lab_id, quiet_s=_LATE_CONTAINERS_S if interrupted else 0.0)
+        remove_lab(_engine(), lab_id, quiet_s=_LATE_CONTAINERS_S)
     except CapabilityError as error:
         raise LabError(
             f"What the lab has in Docker cannot be removed: {error.message}", "labctl down again, once the engine runs."

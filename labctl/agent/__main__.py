@@ -33,6 +33,7 @@ def main() -> NoReturn:
     """Guard an agent until it leaves by itself."""
     os.umask(0o077)  # servers inherit it: a rewritten configuration holds secrets, and Redis writes it with the umask
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # the command may have held them back
     if sys.argv[1] == "--early":
         _leave_the_command()
         early = _Early()

@@ -70,7 +70,7 @@ class AgentClient:
         connection = _Connection(self._path, self._timeout_s)
         try:
             answer = self._ask(connection, method, path, body, query)
-            data = json.loads(answer.read() or b"null")
+            data = json.loads(_whole(answer) or b"null")
         finally:
             connection.close()
         if answer.status != http.client.OK:
@@ -100,9 +100,18 @@ class AgentClient:
             )
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise AgentGoneError(
-                f"The lab's agent does not answer ({error}).", "labctl status starts it again."
-            ) from error
+            raise _gone(error) from error
+
+
+def _whole(answer: http.client.HTTPResponse) -> bytes:
+    try:
+        return answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> AgentGoneError:
+    return AgentGoneError(f"The lab's agent does not answer ({error}).", "labctl status starts it again.")
 
 
 class EventStream:

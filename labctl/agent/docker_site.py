@@ -9,8 +9,6 @@ from dataclasses import replace
 from itertools import count, islice
 from random import Random
 
-from filelock import FileLock
-
 from labctl.agent.ports import free_ports, ports_of_other_labs, take_ports
 from labctl.agent.request import Request
 from labctl.errors import StartError
@@ -42,7 +40,6 @@ GROUPS = ("clients", "clients-a", "clients-b")
 """The first is whoever connects to an announced address."""
 _GROUP_FIRST_PORT = 28_001
 _TRIES = 5
-_LOCK_DEADLINE_S = 60.0
 
 
 async def open_site(
@@ -132,7 +129,7 @@ async def _with_gateway(engine: Engine, names: Names, request: Request, reach: s
     Where this process reaches the gateway at its own address, only the announced ports are published: each published
     port costs the engine tens of milliseconds, and more when it goes.
     """
-    with FileLock(allocation_lock(), timeout=_LOCK_DEADLINE_S):
+    with allocation_lock():
         for _ in range(_TRIES):
             plan = _plan(request, taken, reach)
             ports = [

@@ -80,6 +80,7 @@ class Keeper:
         self._last_id = journal.last_id
         self._moved: dict[int, int] = {}
         self._turn = asyncio.Lock()
+        self._upholding = False
         self._reverting: set[asyncio.Task[None]] = set()
 
     @property
@@ -202,16 +203,20 @@ class Keeper:
     async def uphold(self) -> None:
         """Put back what somebody else undid of the faults in force, by resetting a Toxiproxy for example.
 
-        Not while a fault is being injected or reverted, which sets what it finds right by itself.
+        Not while a fault is being injected or reverted, which sets what it finds right by itself. While another call of
+        this is under way it waits, so that whoever asks afterwards is told what is.
         """
-        if not self._active or self._turn.locked():
+        if not self._active or (self._turn.locked() and not self._upholding):
             return
         async with self._turn:
+            self._upholding = True
             try:
                 links = await self._bench.links.uphold()
             except LabError as error:
                 self._events.add("trouble", f"whether links are still cut cannot be seen: {error.message}")
                 return
+            finally:
+                self._upholding = False
         if links:
             names = ", ".join(sorted(link.name for link in links)[:_NAMED])
             self._events.add("trouble", f"{len(links)} links were opened by somebody else and are cut again: {names}")

@@ -36,13 +36,13 @@ class EarlyAgent:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.wait()  # it has left long ago
         stdin, stdout = self._pipes
-        if not stdin.closed:
-            with uninterrupted():
+        with uninterrupted():
+            self._process.wait()  # it has left long ago
+            if not stdin.closed:
                 stdin.close()
                 stdout.read()  # ends with the last process that holds it
-        stdout.close()
+            stdout.close()
 
     def begin(self, folder: LabFolder) -> IO[bytes]:
         """Tell it its lab; the end of its pipe."""

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
-from filelock import FileLock
-
 from labctl.agent.descriptors import descriptors_allowed, descriptors_needed
 from labctl.agent.link_hosts import OwnProcess
 from labctl.agent.netns_links import NetnsLinks
@@ -30,7 +28,6 @@ from labctl.wires.namespaces import Namespaces
 
 _OWN_FIRST_PORT = 30_001
 _TRIES = 5
-_LOCK_DEADLINE_S = 30.0
 
 
 class NetnsRuntime(ProcessRuntime):
@@ -94,7 +91,7 @@ async def _plan_lab(request: Request, taken: frozenset[int]) -> tuple[LabPlan, N
 
 async def _listening(request: Request, taken: frozenset[int], namespaces: Namespaces) -> tuple[LabPlan, NetnsLinks]:
     """A port that a stranger takes meanwhile costs another try."""
-    with FileLock(allocation_lock(), timeout=_LOCK_DEADLINE_S):
+    with allocation_lock():
         for _ in range(_TRIES):
             plan = _plan(request, taken)
             links = _links(plan, namespaces)

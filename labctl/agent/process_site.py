@@ -7,8 +7,6 @@ from collections.abc import Callable
 from math import ceil
 from random import Random
 
-from filelock import FileLock
-
 from labctl.agent.descriptors import descriptors_allowed, descriptors_needed
 from labctl.agent.link_hosts import LinkHost, OwnProcess, Workers
 from labctl.agent.linktable import LinkTable
@@ -25,7 +23,6 @@ from labctl.runtime.process import ProcessRuntime
 from labctl.store.folders import LabFolder, allocation_lock
 
 _TRIES = 5
-_LOCK_DEADLINE_S = 30.0
 _MOST_NODES_IN_AGENT = 30
 _FILLED = 0.7
 """How much of its descriptors a worker should need: reconnecting nodes hold old and new connections for a while."""
@@ -60,7 +57,7 @@ async def _plan_lab(request: Request, taken: frozenset[int]) -> tuple[LabPlan, L
     """Decide every address and listen on all of them. A port that a stranger takes meanwhile costs another try."""
     shared = nodes_share_address(request.lab_id)
     host = _host(request.topology)
-    with FileLock(allocation_lock(), timeout=_LOCK_DEADLINE_S):
+    with allocation_lock():
         for _ in range(_TRIES):
             ports = free_ports(request.topology, taken)
             own_ports = free_ports(request.topology, taken | frozenset(ports)) if shared else ()

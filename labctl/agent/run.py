@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import signal
+import socket
 import sys
 import traceback
 from pathlib import Path
@@ -16,6 +17,7 @@ from labctl.agent.exits import Exits
 from labctl.agent.request import Request
 from labctl.agent.sites import open_site
 from labctl.errors import LabError, NotHealthyError, StartError
+from labctl.metrics import endpoint
 from labctl.store import codec
 from labctl.store.folders import LabFolder, write_private
 
@@ -49,6 +51,8 @@ async def run(path: Path, progress: Progress, *, resume: bool) -> int:
     try:
         return await _serve(agent, progress)
     except asyncio.CancelledError:
+        for number in (signal.SIGTERM, signal.SIGINT):  # it is leaving already
+            loop.add_signal_handler(number, lambda: None)
         if await asyncio.shield(agent.down()):
             agent.folder.emptied.touch(mode=0o600)
         return 0
@@ -84,9 +88,10 @@ async def _serve(agent: Agent, progress: Progress) -> int:
     watching = asyncio.create_task(agent.watch())
     upholding = asyncio.create_task(agent.uphold())
     serving = asyncio.create_task(api.serve(agent, listener))
+    scraped = _listen_for_scrapes(agent)
     progress({"up": True})  # whoever connects from here on is served
     agent.link_apis = await agent.links.serve_api()
-    measuring = asyncio.create_task(_serve_metrics(agent))
+    measuring = asyncio.create_task(_serve_metrics(agent, scraped))
     _let_go_of_stdout()
     try:
         done, _ = await asyncio.wait({watching, upholding, serving}, return_when=asyncio.FIRST_COMPLETED)
@@ -99,16 +104,23 @@ async def _serve(agent: Agent, progress: Progress) -> int:
     return 0
 
 
-async def _serve_metrics(agent: Agent) -> None:
+def _listen_for_scrapes(agent: Agent) -> socket.socket | None:
     """Metrics are an extra: a lab without them is a lab all the same, and its log says why it has none."""
-    from labctl.metrics import endpoint  # noqa: PLC0415 - after the lab is up
-
     try:
         listener = endpoint.listen()
         agent.metrics = "{}:{}".format(*listener.getsockname())
         write_private(agent.folder.metrics, f"{agent.metrics} {agent.plan.lab_id}")
-        await endpoint.serve(agent, listener)
-    except Exception:  # noqa: BLE001
+    except OSError:
+        traceback.print_exc(file=sys.stderr)
+        return None
+    return listener
+
+
+async def _serve_metrics(agent: Agent, listener: socket.socket | None) -> None:
+    try:
+        if listener is not None:
+            await endpoint.serve(agent, listener)
+    except Exception:  # noqa: BLE001 - see `_listen_for_scrapes`
         traceback.print_exc(file=sys.stderr)
 
 

@@ -65,15 +65,16 @@ def up(
     from contextlib import ExitStack  # noqa: PLC0415
 
     from labctl.agent.launch import EarlyAgent  # noqa: PLC0415
+    from labctl.interrupts import no_more_interrupts, uninterrupted  # noqa: PLC0415
 
     with ExitStack() as stack:
         early = None
         if runtime == "process" and not dry_run:
-            early = stack.enter_context(EarlyAgent())  # before anything else that takes time
+            with uninterrupted():  # who starts it has to be there to end it
+                early = stack.enter_context(EarlyAgent())  # before anything else that takes time
         from labctl import lab as labs  # noqa: PLC0415
         from labctl.cli.progress import steps  # noqa: PLC0415
         from labctl.declare import library  # noqa: PLC0415
-        from labctl.interrupts import no_more_interrupts  # noqa: PLC0415
         from labctl.model.plan import Formation  # noqa: PLC0415
 
         where = runtime_name(runtime)
@@ -100,8 +101,8 @@ def up(
                 containers=made_of,
                 progress=progress,
                 early=early,
+                on_up=no_more_interrupts,  # it is up, and this command says so
             )
-            no_more_interrupts()  # it is up, and this command says so
         whole_s = time.monotonic() - started
         data = {"lab": lab.name, "healthy_s": round(healthy_s, 3), "command_s": round(whole_s, 3)}
         show(

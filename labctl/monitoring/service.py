@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import psutil
+
 from labctl.agent.ports import take_ports
 from labctl.errors import LabError, StartError
 from labctl.monitoring.folder import MonitoringFolder
@@ -62,9 +64,9 @@ def start(service: Service, folder: MonitoringFolder) -> str:
         (port,) = take_ports([(service.first_port, 1)], taken)
         log = folder.log(service.marker)
         size = log.stat().st_size if log.exists() else 0
-        lives = _launch(service, folder, port)
+        is_it = _launch(service, folder, port)
         url = f"http://127.0.0.1:{port}"
-        if _answers(service, url, lives):
+        if _answers(service, url, is_it):
             return url
         said = log.read_bytes()[size:].decode(errors="replace") if log.exists() else ""
         if not any(words in said for words in _WORDS_OF_A_TAKEN_PORT):
@@ -73,15 +75,15 @@ def start(service: Service, folder: MonitoringFolder) -> str:
     raise StartError(f"{service.marker.removeprefix('@')} does not start. Its last words:\n{tail(log, 12)}")
 
 
-def _launch(service: Service, folder: MonitoringFolder, port: int) -> Callable[[], bool]:
-    """Start it; whether it lives is what is returned."""
+def _launch(service: Service, folder: MonitoringFolder, port: int) -> Callable[[], bool | None]:
+    """Start it. What is returned tells whether it is who listens at the port; None once it has ended."""
     command = service.command(port)
     if service.image:
         from labctl.monitoring.containers import launch  # noqa: PLC0415
 
         containers_noted(folder)
         launch(folder, service.marker, service.image, command, service.variables)
-        return lambda: service.marker in running(folder)
+        return lambda: service.marker in running(folder) or None  # the engine publishes the port for it alone
     with folder.log(service.marker).open("ab") as log:
         process = subprocess.Popen(
             command,
@@ -93,18 +95,26 @@ def _launch(service: Service, folder: MonitoringFolder, port: int) -> Callable[[
             start_new_session=True,
             umask=0o077,
         )
-    return lambda: process.poll() is None
+    return lambda: _listens(process.pid, port) if process.poll() is None else None
 
 
-def _answers(service: Service, url: str, lives: Callable[[], bool]) -> bool:
-    """Wait until it answers; False when it ended."""
+def _listens(pid: int, port: int) -> bool:
+    try:
+        sockets = psutil.Process(pid).net_connections("tcp")
+    except psutil.Error:
+        return False
+    return any(s.status == psutil.CONN_LISTEN and s.laddr.port == port for s in sockets)
+
+
+def _answers(service: Service, url: str, is_it: Callable[[], bool | None]) -> bool:
+    """Wait until it answers; False when it ended. A stranger that took the port first may answer there, too."""
     until = time.monotonic() + READY_S
     while time.monotonic() < until:
-        there = lives()
-        if service.ready(url):
-            return there  # otherwise it is a stranger that answers
-        if not there:
+        listens = is_it()
+        if listens is None:
             return False
+        if listens and service.ready(url):
+            return True
         time.sleep(_LOOK_S)
     raise LabError(
         f"{service.marker.removeprefix('@')} does not answer at {url} after {READY_S:g} s.",

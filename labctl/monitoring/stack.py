@@ -12,8 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from labctl.engines.remedies import install
 from labctl.errors import CapabilityError, LabError, StartError
 from labctl.monitoring import follower, grafana, prometheus, rules, service
@@ -26,6 +24,7 @@ from labctl.monitoring.snapshot import Snapshot
 from labctl.runtime.marker import marked_processes, send_signal
 from labctl.runtime.process import tail
 from labctl.store.folders import discard_empty_home, write_private
+from labctl.store.locks import file_lock
 from labctl.store.runs import RunFolder
 from labctl.teardown import end_processes
 
@@ -81,7 +80,7 @@ def up(settings: Settings, say: Say = lambda _: None) -> State:
     folder = monitoring_folder()
     program = _prometheus(settings.prometheus_image)
     exporter = find_redis_exporter() if settings.exporter else ""
-    with FileLock(folder.lock, timeout=_LOCK_S):
+    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
         fresh = not folder.path.exists()
         try:
             return _up(folder, settings, program, exporter, say)
@@ -100,7 +99,7 @@ def down() -> bool:
     folder = monitoring_folder()
     if not folder.is_there:
         return False
-    with FileLock(folder.lock, timeout=_LOCK_S):
+    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
         _down(folder)
     return True
 
@@ -117,7 +116,7 @@ def restore(run: RunFolder) -> str:
         LabError: As `snapshot.restore` does; or none runs.
     """
     folder = monitoring_folder()
-    with FileLock(folder.lock, timeout=_LOCK_S):
+    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
         _running_prometheus()
         snapshots.restore(run, folder.data)
         noted = folder.addresses()

@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ import platformdirs
 from labctl.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
+_CLAIMS = 100
+_ALLOCATION_S = 60.0
 
 
 def home() -> Path:
@@ -36,9 +38,16 @@ def check_name(name: str) -> str:
     return name
 
 
-def allocation_lock() -> Path:
-    """A lock file outside the state folder, one a user, so that two state folders do not race for the same ports."""
-    return Path(tempfile.gettempdir()) / f"labctl-{_user()}.lock"
+def allocation_lock() -> AbstractContextManager[None]:
+    """Held while ports are chosen: a file outside the state folder, one a user, for all state folders share the ports.
+
+    Raises:
+        LabError: Somebody else holds it for a minute.
+    """
+    from labctl.store.locks import file_lock  # noqa: PLC0415 - only who brings a lab up needs it
+
+    path = Path(tempfile.gettempdir()) / f"labctl-{_user()}.lock"
+    return file_lock(path, "chooses ports", _ALLOCATION_S)
 
 
 def _user() -> int:
@@ -140,8 +149,10 @@ def lab_folder(name: str) -> LabFolder:
 
 def lab_names() -> list[str]:
     """Names of all labs that have a folder, sorted."""
-    folder = labs()
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and _NAME.match(p.name)) if folder.is_dir() else []
+    try:
+        return sorted(p.name for p in labs().iterdir() if p.is_dir() and _NAME.match(p.name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def claim_lab(name: str) -> LabFolder:
@@ -151,18 +162,22 @@ def claim_lab(name: str) -> LabFolder:
         UsageError: A lab of this name exists.
     """
     folder = lab_folder(name)
-    while True:
-        folder.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in reversed(range(_CLAIMS)):
         try:
+            folder.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.path.mkdir(mode=0o700)
+            break
         except FileNotFoundError:
-            continue  # the last other lab went down meanwhile, and the empty state folder with it
+            if not left:  # otherwise the last other lab went down meanwhile, and the empty state folder with it
+                raise
         except FileExistsError:
+            if not folder.path.exists():
+                raise
             raise UsageError(
                 f"A lab called '{name}' exists already.",
                 f"labctl down {name}, or choose another name with --name.",
             ) from None
-        return folder
+    return folder
 
 
 class SameFolder:

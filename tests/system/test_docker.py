@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import yaml
-from filelock import FileLock
 
 from labctl.model.plan import Containers
 from labctl.runtime.docker.images import BUILT_LABCTL
@@ -320,7 +319,7 @@ def test_an_exported_lab_goes_on_without_labctl(labctl: Labctl, tmp_path: Path, 
     folder = tmp_path / topology
     project = f"labctl-test-{os.getpid()}-{topology}"
     try:
-        with FileLock(allocation_lock()):  # no lab takes one of its ports meanwhile
+        with allocation_lock():  # no lab takes one of its ports meanwhile
             ports = labctl.json("export", "compose", topology, "--engine", ENGINE, "--out", str(folder))["ports"]
             _compose(folder, project, "up", "-d")
         services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
