@@ -22,6 +22,7 @@ from labctl import lab as labs
 from labctl.actions.operator import Connections, Operator
 from labctl.actions.registry import ACTIONS
 from labctl.agent.client import AgentClient
+from labctl.agent.launch import EarlyAgent
 from labctl.application import running
 from labctl.check import acked_writes
 from labctl.check import registry as checks
@@ -85,6 +86,7 @@ class Drill:
         containers: As for `labctl up`.
         application: The user's own program, to run while the faults happen; `application.prepare` made it and `scenario`.
         say: Told what happens, as it happens.
+        early: An agent that is there already and is for its lab, as for `labctl up`.
         command: The words after `labctl` that asked for it, to tell how to do it again.
         abort: Set it to end the timeline early: the lab is healed, checked and reported all the same.
     """
@@ -98,6 +100,7 @@ class Drill:
     application: Application | None = None
     containers: Containers | None = None
     say: Say = lambda _: None
+    early: EarlyAgent | None = None
     command: tuple[str, ...] = ()
     abort: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -186,6 +189,7 @@ class Drill:
                 net=Net.NETNS if self.runtime is RuntimeName.PROCESS and needs_wires(self._faults) else None,
                 containers=self.containers,
                 progress=self.say,
+                early=self.early,
             )
         )
         try:

@@ -7,8 +7,8 @@ import os
 import secrets as random_secrets
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, Any, Self
 
 from labctl.errors import Exit, LabError, NotHealthyError, StartError, UsageError
@@ -53,10 +53,27 @@ class EarlyAgent:
         return stdout
 
     @property
+    def has_a_lab(self) -> bool:
+        """Whether it was told, and so can be told no other."""
+        return self._pipes[0].closed
+
+    @property
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         return self._process.stdin, self._process.stdout
+
+
+@contextmanager
+def early_agent(wanted: bool) -> Iterator[EarlyAgent | None]:
+    """An agent that is started early, where one is wanted. No interrupt falls between its start and its being known."""
+    if not wanted:
+        yield None
+        return
+    with ExitStack() as stack:
+        with uninterrupted():
+            early = stack.enter_context(EarlyAgent())
+        yield early
 
 
 def spawn(folder: LabFolder, lab_id: str, *, take_over: bool) -> IO[bytes]:

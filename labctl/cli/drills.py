@@ -87,56 +87,62 @@ def drill(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Run a scenario on a lab of its own and hold what happened against what Redis promises."""
-    import secrets  # noqa: PLC0415
+    from labctl.agent.launch import early_agent  # noqa: PLC0415
 
-    from labctl.application import prepare  # noqa: PLC0415
-    from labctl.cli import series  # noqa: PLC0415
-    from labctl.cli.progress import steps  # noqa: PLC0415
-    from labctl.drill import Drill  # noqa: PLC0415
-    from labctl.report.replay import repeatable  # noqa: PLC0415
-    from labctl.store.runs import new_run  # noqa: PLC0415
+    with early_agent(runtime == "process" and not dry_run) as early:  # before anything else that takes time
+        import secrets  # noqa: PLC0415
 
-    declared, where = _declared(scenario), runtime_name(runtime)
-    application = _application(command, alone=alone, group=group, ready=ready, exit_code=exit_code, grace=grace)
-    made_of = containers(where, links, limits)
-    cells, whole = series.cells(declared, cell), declared.scenario
-    if natural:
-        cells, whole = tuple(each.unhurried() for each in cells), whole.unhurried()
-    if dry_run:
-        shown = cells[0] if len(cells) == 1 else whole
-        planned_so = prepare(shown, application)[0] if application else shown
-        _show_scenario(planned_so, output, series.reasons(cells, where, engine, made_of))
-        return
-    if keep and (several := len(cells) * repeat) > 1:
-        raise UsageError(f"{several} labs cannot all be kept.", "--cell picks one run; leave out --repeat.")
-    planned = series.ready(cells, where, engine, made_of)
-    words = repeatable(sys.argv[1:])
-    chosen = secrets.randbelow(2**31) if seed is None else seed
+        from labctl.application import prepare  # noqa: PLC0415
+        from labctl.cli import series  # noqa: PLC0415
+        from labctl.cli.progress import steps  # noqa: PLC0415
+        from labctl.drill import Drill  # noqa: PLC0415
+        from labctl.report.replay import repeatable  # noqa: PLC0415
+        from labctl.store.runs import new_run  # noqa: PLC0415
 
-    def run_one(each: series.Planned) -> series.Done:
-        folder = new_run(each.scenario.name)
-        title = f"drill {each.scenario.name} {each.scenario.cell}".strip()
-        with steps(f"{title}, seed {chosen}", quiet=output is Output.JSON) as say:
-            scenario_run, own = (each.scenario, None) if application is None else prepare(each.scenario, application)
-            work = Drill(
-                scenario_run, chosen, folder, engine=each.engine, runtime=where, keep=keep, say=say, command=words
-            )
-            work.application, work.containers = own, made_of
-            try:
-                done = series.Done(*_run_loop(work))
-            finally:
-                folder.discard_if_empty()
-        if output is Output.TEXT or len(planned) * repeat == 1:
-            _print(folder, done.run, done.verdicts, output)
-        return done
+        declared, where = _declared(scenario), runtime_name(runtime)
+        application = _application(command, alone=alone, group=group, ready=ready, exit_code=exit_code, grace=grace)
+        made_of = containers(where, links, limits)
+        cells, whole = series.cells(declared, cell), declared.scenario
+        if natural:
+            cells, whole = tuple(each.unhurried() for each in cells), whole.unhurried()
+        if dry_run:
+            shown = cells[0] if len(cells) == 1 else whole
+            planned_so = prepare(shown, application)[0] if application else shown
+            _show_scenario(planned_so, output, series.reasons(cells, where, engine, made_of))
+            return
+        if keep and (several := len(cells) * repeat) > 1:
+            raise UsageError(f"{several} labs cannot all be kept.", "--cell picks one run; leave out --repeat.")
+        planned = series.ready(cells, where, engine, made_of)
+        words = repeatable(sys.argv[1:])
+        chosen = secrets.randbelow(2**31) if seed is None else seed
 
-    done = series.run_all(planned, repeat, run_one)
-    if len(planned) * repeat > 1:
-        _show_series(done, output)
-    if junit:
-        write_junit(junit, *((each.run, each.verdicts) for each in done))
-    if code := series.exit_code(done):
-        raise typer.Exit(int(code))
+        def run_one(each: series.Planned) -> series.Done:
+            folder = new_run(each.scenario.name)
+            title = f"drill {each.scenario.name} {each.scenario.cell}".strip()
+            with steps(f"{title}, seed {chosen}", quiet=output is Output.JSON) as say:
+                scenario_run, own = (
+                    (each.scenario, None) if application is None else prepare(each.scenario, application)
+                )
+                work = Drill(
+                    scenario_run, chosen, folder, engine=each.engine, runtime=where, keep=keep, say=say, command=words
+                )
+                work.application, work.containers = own, made_of
+                work.early = None if early is None or early.has_a_lab else early
+                try:
+                    done = series.Done(*_run_loop(work))
+                finally:
+                    folder.discard_if_empty()
+            if output is Output.TEXT or len(planned) * repeat == 1:
+                _print(folder, done.run, done.verdicts, output)
+            return done
+
+        done = series.run_all(planned, repeat, run_one)
+        if len(planned) * repeat > 1:
+            _show_series(done, output)
+        if junit:
+            write_junit(junit, *((each.run, each.verdicts) for each in done))
+        if code := series.exit_code(done):
+            raise typer.Exit(int(code))
 
 
 def _application(

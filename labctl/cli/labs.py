@@ -62,16 +62,10 @@ def up(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Bring up a lab and return when it was observed healthy."""
-    from contextlib import ExitStack  # noqa: PLC0415
+    from labctl.agent.launch import early_agent  # noqa: PLC0415
+    from labctl.interrupts import no_more_interrupts  # noqa: PLC0415
 
-    from labctl.agent.launch import EarlyAgent  # noqa: PLC0415
-    from labctl.interrupts import no_more_interrupts, uninterrupted  # noqa: PLC0415
-
-    with ExitStack() as stack:
-        early = None
-        if runtime == "process" and not dry_run:
-            with uninterrupted():  # who starts it has to be there to end it
-                early = stack.enter_context(EarlyAgent())  # before anything else that takes time
+    with early_agent(runtime == "process" and not dry_run) as early:  # before anything else that takes time
         from labctl import lab as labs  # noqa: PLC0415
         from labctl.cli.progress import steps  # noqa: PLC0415
         from labctl.declare import library  # noqa: PLC0415
