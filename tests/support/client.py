@@ -62,9 +62,16 @@ class Client:
         return replies[-1]
 
     def answers(self) -> bool:
-        """Whether it is reached at all, whatever it says."""
+        """Whether it is reached at all, whatever it says: at once as a rule, but a busy machine may take its time."""
+        return self._answers_within(30.0)
+
+    def gives_no_answer(self) -> bool:
+        """Whether nothing comes back for a second, which is as long as a test waits for nothing."""
+        return not self._answers_within(1.0)
+
+    def _answers_within(self, patience_s: float) -> bool:
         try:
-            replace(self, timeout_s=1.0).ask("PING")
+            replace(self, timeout_s=patience_s).ask("PING")
         except ErrorReply:
             return True
         except OSError:

@@ -164,6 +164,19 @@ class Labctl:
         ours["LABCTL_FIRST_PORT"] = str(FIRST_PORT)
         return {**{k: v for k, v in os.environ.items() if not k.startswith("LABCTL_")}, **ours, **self.env}
 
+    def well(self, *options: str) -> Any:
+        """Wait until nothing is wrong with a lab in anybody's view, as after its formation or a fault; its status then."""
+
+        def status() -> Any:
+            seen.append(self.json("status", *options))
+            return seen[-1] if not seen[-1]["unhealthy"] else None
+
+        seen: list[Any] = []
+        try:
+            return until(status, "a healthy lab")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {seen[-1]['unhealthy']}") from error
+
     # What there is of it in the system.
 
     def lab_folder(self, lab: str) -> Path:
@@ -240,7 +253,7 @@ class Labctl:
     def assert_nothing_left(self) -> None:
         """No process, hence no port, and no file but runs."""
         left = self.processes()
-        assert not left, [(p.pid, p.cmdline(), environment(p).get("LABCTL_NODE")) for p in left]
+        assert not left, [(p.pid, command_line(p), environment(p).get("LABCTL_NODE")) for p in left]
         files = self.files()
         assert files == [], [str(file.relative_to(self.home)) for file in files]
 
@@ -258,6 +271,27 @@ def environment(process: psutil.Process) -> dict[str, str]:
         found: dict[str, str] = process.environ()
         return found
     return {}
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Its words; none when it is gone."""
+    with suppress(psutil.NoSuchProcess):
+        found: list[str] = process.cmdline()
+        return found
+    return []
+
+
+def kernel_state(process: psutil.Process) -> str | None:
+    """What the kernel says of it; None when it is gone, though its parent may not have noticed yet."""
+    with suppress(psutil.NoSuchProcess):
+        state: str = process.status()
+        return state if process.is_running() and state != psutil.STATUS_ZOMBIE else None
+    return None
+
+
+def control_groups(name: str) -> list[Path]:
+    """Those of this name; groups come and go meanwhile, which `Path.rglob` of Python 3.11 does not stand."""
+    return [Path(folder, name) for folder, inside, _ in os.walk("/sys/fs/cgroup") if name in inside]
 
 
 def until(look: Callable[[], T], what: str, patience_s: float = PATIENCE_S) -> T:

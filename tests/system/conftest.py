@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Labctl, labctl_at
+from tests.support.command import FIRST_PORT, Labctl, labctl_at
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # labs inside a test's own process, too, keep to their worker's ports
+    os.environ["LABCTL_FIRST_PORT"] = str(FIRST_PORT)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -81,5 +81,5 @@ def test_it_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None:
         agents = [process.cmdline() for process in installed.agents()]
         assert all(line[0] == str(python) for line in agents), "the wheel's own agent, not the checkout's"
         assert installed.run("cli", "redis-1", "ping").out.strip() == "PONG"
-        assert installed.json("status")["unhealthy"] == []
+        installed.well()
         installed.run("down")

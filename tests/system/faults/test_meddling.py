@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.client import lab_client
+from tests.support.client import Client, lab_client
 from tests.system.faults.trial import Trial
 from tests.system.links.servers import Answer, ApiServer
 
@@ -32,8 +32,8 @@ def toxiproxy(lab: Trial, method: str, path: str, body: Any = None) -> Answer:
     return ApiServer("labctl", int(api.rpartition(":")[2])).call(method, path, body)
 
 
-def answers(lab: Trial, node: str = "redis-2") -> bool:
-    return lab_client(lab.labctl.plan(lab.name), node).answers()
+def visitor(lab: Trial) -> Client:
+    return lab_client(lab.labctl.plan(lab.name), "redis-2")
 
 
 @pytest.mark.parametrize("how", ["drop", "reject"])
@@ -45,9 +45,9 @@ def test_a_reset_leaves_a_partition_in_force(lab: Trial, how: str) -> None:
     for body in ({"enabled": True}, {"state": "open"}):
         assert toxiproxy(lab, "POST", f"/proxies/{LINK}", body).json["state"] == cut[LINK]
     assert lab.status()["links"]["cut"] == cut
-    assert not answers(lab)
+    assert visitor(lab).gives_no_answer()
     lab.run("heal")
-    assert answers(lab)
+    assert visitor(lab).answers()
 
 
 def test_the_toxics_of_a_fault_stay_and_those_of_users_go(lab: Trial) -> None:
@@ -76,7 +76,7 @@ def test_a_link_of_the_lab_can_neither_be_removed_nor_moved(lab: Trial) -> None:
     assert toxiproxy(lab, "POST", f"/proxies/{LINK}", {"upstream": "127.0.0.1:1"}).status == 403
     assert toxiproxy(lab, "POST", "/populate", [elsewhere]).status == 403
     assert toxiproxy(lab, "GET", f"/proxies/{LINK}").json["upstream"] == shown["upstream"]
-    assert answers(lab)
+    assert visitor(lab).answers()
 
 
 def test_what_a_user_cut_is_his_to_heal(lab: Trial) -> None:
@@ -91,4 +91,4 @@ def test_what_a_user_cut_is_his_to_heal(lab: Trial) -> None:
     lab.run("chaos", "isolate", "redis-2", "--set", "how=reject", "--for", "60s")
     toxiproxy(lab, "POST", f"/proxies/{LINK}", toxiproxy(lab, "GET", f"/proxies/{LINK}").json)
     lab.run("heal")
-    assert answers(lab)
+    assert visitor(lab).answers()
