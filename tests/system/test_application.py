@@ -37,12 +37,14 @@ for number in range(2000):
     print("line", number)
 raise SystemExit(3)
 """
+CLIENT_IS_THERE = ("--exec-ready", "a True")
 STAYS = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-print("ready")
+print("it stays", flush=True)
 time.sleep(600)
 """
+IT_STAYS = ("--exec-ready", "it stays")
 
 
 def program(folder: Path, text: str) -> str:
@@ -64,7 +66,7 @@ def verdicts(answer: Any) -> dict[str, str]:
 def test_an_exit_code_is_a_verdict(labctl: Labctl, tmp_path: Path) -> None:
     """It talks to the lab that its environment names, says more than anybody reads, and ends early and wrongly."""
     path, command = scenario(tmp_path, SHORT), program(tmp_path, CLIENT)
-    done = labctl.run("drill", path, "--exec", command, code=1)
+    done = labctl.run("drill", path, "--exec", command, *CLIENT_IS_THERE, code=1)
     told = " ".join(done.out.split())
     for words in (
         "the application was started: ",
@@ -94,7 +96,7 @@ def test_an_exit_code_is_a_verdict(labctl: Labctl, tmp_path: Path) -> None:
 
 def test_alone_it_replaces_the_workloads(labctl: Labctl, tmp_path: Path) -> None:
     path, command = scenario(tmp_path, SHORT), program(tmp_path, CLIENT)
-    options = ("--exec", command, "--exec-only", "--exec-exit", "3")
+    options = ("--exec", command, "--exec-only", "--exec-exit", "3", *CLIENT_IS_THERE)
     plan = labctl.run("drill", path, *options, "--dry-run").out
     assert "acked-writes" not in plan
     assert "application" in plan
@@ -114,7 +116,7 @@ def test_the_timeline_waits_until_it_is_ready(labctl: Labctl, tmp_path: Path) ->
 
 def test_what_it_starts_ends_with_it(labctl: Labctl, tmp_path: Path) -> None:
     """The program dies of SIGTERM; its child, in a session of its own, is found by the lab's marker."""
-    done = labctl.run("drill", scenario(tmp_path, SHORT), "--exec", program(tmp_path, STAYS))
+    done = labctl.run("drill", scenario(tmp_path, SHORT), "--exec", program(tmp_path, STAYS), *IT_STAYS)
     assert "the application ended when it was told to: killed by SIGTERM" in done.out
     labctl.assert_nothing_left()
 
@@ -123,7 +125,8 @@ def test_one_that_does_not_end_is_killed(labctl: Labctl, tmp_path: Path) -> None
     command = program(tmp_path, STAYS.replace("import ", "import signal, ") + "\n")
     text = (tmp_path / "program.py").read_text().replace("print", "signal.signal(15, signal.SIG_IGN)\nprint")
     (tmp_path / "program.py").write_text(text)
-    done = labctl.run("drill", scenario(tmp_path, SHORT), "--exec", command, "--exec-grace", "200ms", code=1)
+    options = ("--exec", command, "--exec-grace", "200ms", *IT_STAYS)
+    done = labctl.run("drill", scenario(tmp_path, SHORT), *options, code=1)
     assert "killed by SIGKILL. It did not end of SIGTERM" in done.out
 
 
@@ -136,7 +139,7 @@ def test_it_does_not_outlive_its_drill(labctl: Labctl, tmp_path: Path, number: s
     text = STAYS.replace(
         "subprocess.Popen", "() and subprocess.Popen"
     )  # what left its session needs labctl to be found
-    drill = labctl.start("drill", scenario(tmp_path, LONG), "--exec", program(tmp_path, text))
+    drill = labctl.start("drill", scenario(tmp_path, LONG), "--exec", program(tmp_path, text), *IT_STAYS)
     until(lambda: "fault 1 began" in drill.err or drill.process.poll() is not None, "a fault")
     assert application_processes(labctl)
     drill.send(number)

@@ -36,11 +36,11 @@ TOOTHLESS = """
 title: The second fault finds nobody
 description: The only server is dead when it is to be frozen.
 topology: standalone
-duration: 4s
+duration: 2s
 workloads: [{run: set, clients: 1, rate: 50}]
 steps:
-  - {at: 500ms, kill: redis-1, for: 3s}
-  - {at: 1s, pause: any, for: 1s}
+  - {when: {operations: 20}, id: killed, kill: redis-1}
+  - {after: killed, pause: any, for: 1s}
 checks:
   - {check: convergence, promise: Any.}
 """
@@ -270,10 +270,8 @@ def test_a_fault_without_effect_is_no_pass(labctl: Labctl, tmp_path: Path) -> No
 
 
 def test_the_same_seed_is_the_same_schedule(labctl: Labctl, tmp_path: Path) -> None:
-    text = TOOTHLESS.replace("kill: redis-1, for: 3s", "pause: any, for: 500ms").replace(
-        "topology: standalone", "topology: replica"
-    )
-    path = scenario(tmp_path, text.replace("duration: 4s", "duration: 2500ms"))
+    text = TOOTHLESS.replace("kill: redis-1", "pause: any, for: 500ms").replace("after: killed", "after: killed.end")
+    path = scenario(tmp_path, text.replace("topology: standalone", "topology: replica"))
     told = []
     for _ in range(2):
         done = labctl.run("drill", path, "--seed", "5")
