@@ -168,14 +168,15 @@ def sentinel(
     replicas: int = 1,
     each: Mapping[str, list[str]] | None = None,
     primary_port: int | None = None,
+    down_after_ms: int = 30_000,
 ) -> Iterator[Servers]:
-    """A primary with replicas, watched by three Sentinels that know each other."""
+    """A primary with replicas, watched by three Sentinels that know each other and take no pause for a death as a rule."""
     options = {"replicas": replicas, "kind": Kind.SENTINEL, "each": each, "primary_port": primary_port}
     with replicated(folder, *lines, **options) as servers:  # type: ignore[arg-type]
         watch = [
             *[line for line in lines if line.startswith("user ")],
             f"sentinel monitor lab 127.0.0.1 {primary_port or servers.nodes[0].port} 2",
-            "sentinel down-after-milliseconds lab 500",
+            f"sentinel down-after-milliseconds lab {down_after_ms}",
             "sentinel failover-timeout lab 5000",
         ]
         servers.sentinels = [
@@ -201,9 +202,13 @@ def sentinel(
 
 @contextmanager
 def cluster(
-    folder: Path, *lines: str, replicas: int = 1, each: Mapping[str, list[str]] | None = None
+    folder: Path,
+    *lines: str,
+    replicas: int = 1,
+    each: Mapping[str, list[str]] | None = None,
+    node_timeout_ms: int = 15_000,
 ) -> Iterator[Servers]:
-    """Three primaries with a third of the slots each, and replicas."""
+    """Three primaries with a third of the slots each, and replicas, which take no pause for a death as a rule."""
     # A replica is in CLUSTER SLOTS once its offset is not 0: the first PING of its primary sees to that.
     options = ["cluster-enabled yes", "cluster-node-timeout 2000", "repl-ping-replica-period 1"]
     options += ["repl-diskless-sync-delay 0", *lines]
@@ -236,6 +241,8 @@ def cluster(
                 raise
         for node in nodes[3:]:
             wait_for(lambda n=node: n.redis().info()["master_link_status"] == "up", f"{node.name} is linked")
+        for node in nodes:  # now, for news of a Cluster that is made would take longer, too
+            node.call("CONFIG", "SET", "cluster-node-timeout", node_timeout_ms)
         yield servers
 
 

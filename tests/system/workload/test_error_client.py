@@ -32,11 +32,13 @@ T = TypeVar("T")
 pytestmark = pytest.mark.system
 
 FAIL, UNKNOWN = OpOutcome.FAIL, OpOutcome.UNKNOWN
-SHORT = Habits(timeout_ms=300, connect_timeout_ms=300, wait_ms=100)
+PATIENT = Habits(timeout_ms=20_000, connect_timeout_ms=20_000)
+SHORT = replace(PATIENT, timeout_ms=1000)
+"""For a reply of a server that is stopped once the client is connected."""
 
 
 def run(
-    driver: Driver, endpoints: Endpoints, use: Callable[[Client], Coroutine[None, None, T]], habits: Habits = SHORT
+    driver: Driver, endpoints: Endpoints, use: Callable[[Client], Coroutine[None, None, T]], habits: Habits = PATIENT
 ) -> T:
     """Use one client of a driver."""
 
@@ -75,7 +77,7 @@ def test_a_connection_that_stalls_before_the_command_is_a_failure(driver, tmp_pa
     with real.standalone(tmp_path) as servers:
         server = servers.nodes[0]
         server.signal(signal.SIGSTOP)  # the kernel still accepts, and nobody answers the handshake
-        assert run(driver, servers.endpoints, set_k) == (FAIL, "ConnectTimeout")
+        assert run(driver, servers.endpoints, set_k, Habits(connect_timeout_ms=300)) == (FAIL, "ConnectTimeout")
         server.signal(signal.SIGCONT)
         assert server.call("EXISTS", "k") == 0
 
@@ -90,7 +92,7 @@ def test_a_reply_that_is_late_leaves_it_open_and_the_write_may_come_later(driver
             server.signal(signal.SIGSTOP)
             return await set_k(client)
 
-        assert run(driver, servers.endpoints, use) == (UNKNOWN, "ReplyTimeout")
+        assert run(driver, servers.endpoints, use, SHORT) == (UNKNOWN, "ReplyTimeout")
         server.signal(signal.SIGCONT)
         real.wait_for(lambda: server.call("GET", "k") == "new", "the write that timed out is applied")
 
@@ -126,7 +128,7 @@ def test_a_lost_exec_is_open(driver, tmp_path) -> None:
         async def use(client: Client) -> tuple[OpOutcome, str]:
             return await classified(client, transaction(client))
 
-        assert run(driver, servers.endpoints, use) == (UNKNOWN, "ReplyTimeout")
+        assert run(driver, servers.endpoints, use, SHORT) == (UNKNOWN, "ReplyTimeout")
         server.signal(signal.SIGCONT)
         real.wait_for(lambda: server.call("GET", "k") == "new", "the lost EXEC is applied")
 
@@ -148,7 +150,7 @@ def test_a_retry_that_is_refused_does_not_settle_the_attempt_before_it(driver, t
             await asyncio.to_thread(server.call, "CONFIG", "SET", "min-replicas-to-write", 1)
             return await waiting
 
-        habits = Habits(timeout_ms=300, connect_timeout_ms=5000, retries=3, retry_base_ms=1000, retry_cap_ms=1000)
+        habits = Habits(timeout_ms=300, connect_timeout_ms=5000, retries=3, retry_base_ms=3000, retry_cap_ms=3000)
         outcome, name = run(driver, servers.endpoints, use, habits)
         assert server.call("GET", "k") == "new"
         assert outcome is UNKNOWN

@@ -263,8 +263,10 @@ def test_a_failover_leaves_nothing_unexplained(shape, driver, tmp_path) -> None:
     """Writes go on at the new primary, what was in flight is unknown, and every error is one that the table knows."""
     import servers as real  # noqa: PLC0415
 
-    builder = real.sentinel if shape == "sentinel" else real.cluster
-    with builder(tmp_path / "lab") as servers:
+    lab = tmp_path / "lab"
+    with (
+        real.sentinel(lab, down_after_ms=500) if shape == "sentinel" else real.cluster(lab, node_timeout_ms=2000)
+    ) as servers:
         first = servers.nodes[0]
 
         async def run() -> None:
