@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -31,12 +33,15 @@ def network_of(pid: int) -> str:
 
 def networks() -> set[str]:
     """Those that any process of this machine is in or holds open."""
-    found = set()
-    for place in (*Path("/proc").glob("[0-9]*/ns/net"), *Path("/proc").glob("[0-9]*/fd/*")):
-        try:
-            target = str(place.readlink())
-        except OSError:  # gone meanwhile
-            continue
-        if target.startswith("net:["):
-            found.add(target)
-    return found
+    return {target for process in Path("/proc").iterdir() if process.name.isdigit() for target in _networks_at(process)}
+
+
+def _networks_at(process: Path) -> Iterator[str]:
+    """Process and descriptors may be gone meanwhile."""
+    places = [process / "ns" / "net"]
+    with suppress(OSError):
+        places += (process / "fd").iterdir()
+    for place in places:
+        with suppress(OSError):
+            if (target := str(place.readlink())).startswith("net:["):
+                yield target

@@ -1,5 +1,6 @@
 """What labctl believes of each engine here, held against the running server."""
 
+import os
 import socket
 import subprocess
 import time
@@ -22,6 +23,7 @@ from labctl.engines.probe import capabilities, probe
 from labctl.engines.select import select_engine
 from labctl.errors import CapabilityError
 from labctl.model.engine import Capability, Engine, Flavour
+from tests.support.command import control_groups
 
 pytestmark = pytest.mark.system
 
@@ -206,4 +208,4 @@ def test_the_doctor_sees_what_is_here() -> None:
     compiler = facilities["C compiler"]
     if compiler.available:
         assert subprocess.run([compiler.detail, "--version"], capture_output=True, check=False).returncode == 0
-    assert not list(Path("/sys/fs/cgroup").glob("**/labctl-doctor-*"))
+    assert control_groups(f"labctl-doctor-{os.getpid()}") == []

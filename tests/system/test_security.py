@@ -17,7 +17,7 @@ import pytest
 
 from labctl.engines.find import find_engines
 from tests.support.client import Client, ErrorReply
-from tests.support.command import Labctl, labctl_at, until
+from tests.support.command import Labctl, command_line, labctl_at, until
 
 pytestmark = pytest.mark.system
 
@@ -138,7 +138,7 @@ def test_secrets_are_not_in_ps(lab: Secured) -> None:
 
 
 def redis_cli(lab: Secured) -> psutil.Process | None:
-    lines = ((process, process.cmdline()) for process in lab.labctl.processes())
+    lines = ((process, command_line(process)) for process in lab.labctl.processes())
     return next((process for process, line in lines if "subscribe" in line and "labctl" not in line), None)
 
 

@@ -12,13 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from labctl.errors import UsageError
 from labctl.wires.detour import DEVICE
 from tests.support.client import Client, lab_client
-from tests.support.command import REPOSITORY, Labctl, labctl_at, send, until
+from tests.support.command import REPOSITORY, Labctl, environment, kernel_state, labctl_at, send, until
 from tests.support.wires import network_of, networks, require_wires
 from tests.system.faults.trial import Trial
 
@@ -53,13 +52,13 @@ def lab(wired: Trial) -> Iterator[Trial]:
 
 
 _DOCKERS = re.compile(r"docker\d|br-[0-9a-f]{12}|veth[0-9a-f]{7}")
-"""Other tests have containers meanwhile."""
+"""Other tests have containers meanwhile; that of an engine has a namespace of its own, `labctl-test-PID`."""
 
 
 def of_the_machine() -> list[str]:
     """Interfaces and named namespaces of this machine, and routes to where labs' networks are: no lab's business."""
     interfaces = sorted(p.name for p in Path("/sys/class/net").iterdir() if not _DOCKERS.fullmatch(p.name))
-    names = sorted(path.name for path in Path("/var/run/netns").glob("*"))
+    names = sorted(path.name for path in Path("/var/run/netns").glob("*") if not path.name.startswith("labctl-test-"))
     routes = [line for line in Path("/proc/net/route").read_text().splitlines() if "\t00004D0A\t" in line]
     return [*interfaces, *names, *routes]
 
@@ -83,7 +82,7 @@ def test_every_server_has_a_network_of_its_own_and_the_machine_gets_nothing(comm
 
 def test_links_can_be_cut_and_poisoned_as_in_any_lab(lab: Trial) -> None:
     lab.fault("isolate", "redis-2")
-    assert not visitor(lab, "clients-a").answers()
+    assert visitor(lab, "clients-a").gives_no_answer()
     assert lab.ask("redis-2", "PING") == "PONG", "the lab's own eyes are past all links"
     lab.heal()
     lab.fault("command-error", "redis-2", origin="clients-a", command="get")
@@ -94,21 +93,21 @@ def test_links_can_be_cut_and_poisoned_as_in_any_lab(lab: Trial) -> None:
 
 def test_dropped_packets_concern_two_parties_alone(lab: Trial) -> None:
     lab.fault("packet-drop", "redis-2", origin="clients-a")
-    assert not visitor(lab, "clients-a").answers()
+    assert visitor(lab, "clients-a").gives_no_answer()
     assert visitor(lab, "clients-a", "redis-3").answers()
     assert visitor(lab, "clients-b").answers()
     assert not lab.status()["unhealthy"], "the lab itself does not notice"
 
 
 def test_delayed_packets_make_connecting_slow_too(lab: Trial) -> None:
-    visitor(lab, "clients-a").ask("PING")
-    began = time.monotonic()
-    visitor(lab, "clients-a").ask("PING")
-    usual_s = time.monotonic() - began
+    def took_s() -> float:
+        began = time.monotonic()
+        visitor(lab, "clients-a").ask("PING")
+        return time.monotonic() - began
+
+    usual_s = min(took_s() for _ in range(5))
     lab.fault("packet-delay", "redis-2", origin="clients-a", ms=100)
-    began = time.monotonic()
-    visitor(lab, "clients-a").ask("PING")
-    assert time.monotonic() - began >= 0.2 > usual_s, "the SYN and then the command, 100 ms each"
+    assert took_s() >= 0.2 > usual_s, "the SYN and then the command, 100 ms each"
 
 
 @pytest.mark.parametrize("kind", ["packet-loss", "packet-corrupt", "packet-duplicate", "packet-reorder"])
@@ -126,7 +125,7 @@ def test_tcp_mends_what_packets_suffer(lab: Trial, kind: str) -> None:
 def test_faults_on_the_same_packets_add_up_and_end_alone(lab: Trial) -> None:
     delay = lab.fault("packet-delay", "redis-2", origin="clients-a", ms=50)
     drop = lab.fault("packet-drop", "redis-2", origin="clients-a")
-    assert not visitor(lab, "clients-a").answers()
+    assert visitor(lab, "clients-a").gives_no_answer()
     lab.run("heal", str(drop["id"]))
     began = time.monotonic()
     assert visitor(lab, "clients-a").answers()
@@ -140,7 +139,7 @@ def test_a_drop_with_nobody_left_to_heal_it_ends_with_the_agent(command: Labctl)
     command.run("up", "replica", "--net", "netns", "--name", "alone")
     lab = Trial(command, "alone")
     lab.run("chaos", "packet-drop", "redis-2", "--for", "10m")
-    server = command.servers()["redis-2"]
+    server = next(p for p in command.of("alone") if environment(p).get("LABCTL_NODE") == "redis-2")
 
     def detoured() -> bool:
         return f"{DEVICE}:" in Path(f"/proc/{server.pid}/net/dev").read_text()
@@ -180,7 +179,7 @@ def test_its_networks_are_gone_and_it_says_so(command: Labctl) -> None:
     holder = next(p for p in command.of("lost") if p.environ()["LABCTL_NODE"] == "@wires")
     guard_and_agent = [p for p in command.of("lost") if p.environ()["LABCTL_NODE"] == "@agent"]
     send([holder, *guard_and_agent], signal.SIGKILL)
-    until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in guard_and_agent), "their end")
+    until(lambda: not any(map(kernel_state, guard_and_agent)), "their end")
     assert "network namespaces are gone" in command.run("status", "--lab", "lost", code=4).err
     command.run("down", "lost")
 

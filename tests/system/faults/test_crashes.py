@@ -12,7 +12,7 @@ import pytest
 
 from labctl.agent.failpoint import POINTS
 from labctl.errors import LabError
-from tests.support.command import send, until
+from tests.support.command import kernel_state, send, until
 from tests.support.needs import require_for
 from tests.system.faults.trial import CASES, Case, Trial
 
@@ -69,7 +69,7 @@ def test_agent_and_guard_are_killed(trial: Callable[[str], Trial]) -> None:
     lab.inject(Case("partition", "plain", ("redis-1",)))
     ours = lab.labctl.agents(lab.name)
     send(ours, signal.SIGKILL)
-    until(lambda: not any(p.is_running() and p.status() != "zombie" for p in ours), "their end")
+    until(lambda: not any(map(kernel_state, ours)), "their end")
     lab.run("heal")
     assert lab.faults() == []
     lab.until_well()

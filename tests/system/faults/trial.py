@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from labctl.model.fault import Knob
 from labctl.runtime import shim
 from labctl.wires.detour import DEVICE
 from tests.support.client import ErrorReply, lab_client
-from tests.support.command import Done, Labctl, until
+from tests.support.command import Done, Labctl, control_groups, until
 
 _ROLES = {"replicaof", "slaveof"}
 """Settings that a failover changes, as it should."""
@@ -202,10 +203,11 @@ class Trial:
                 proxies = json.load(answer)
             left += [f"{name} has {proxy['toxics']}" for name, proxy in proxies.items() if proxy["toxics"]]
         lab_id = self.labctl.plan(self.name)["lab_id"]
-        left += [f"control group {path}" for path in Path("/sys/fs/cgroup").rglob(f"labctl-{lab_id}")]
+        left += [f"control group {path}" for path in control_groups(f"labctl-{lab_id}")]
         for process in self.labctl.of(self.name):
-            devices = Path(f"/proc/{process.pid}/net/dev").read_text()
-            left += [f"a detour of packets at {process}"] if f"{DEVICE}:" in devices else []
+            with suppress(OSError):  # the child of a save may just have ended
+                devices = Path(f"/proc/{process.pid}/net/dev").read_text()
+                left += [f"a detour of packets at {process}"] if f"{DEVICE}:" in devices else []
         for page in self.folder.glob("nodes/*/shim.page"):
             with shim.Page(page.parent) as shared:
                 left += [f"{knob} of {page.parent.name}" for knob in Knob if shared.knob(knob)]
