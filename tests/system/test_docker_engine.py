@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -30,11 +31,13 @@ class OwnEngine:
         folder: Where everything of it is.
         inside: What to put before a command that is to run in its network.
         process: The engine, while it runs.
+        containerd: Its own.
     """
 
     folder: Path
     inside: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = field(default=None)
+    containerd: psutil.Process | None = field(default=None)
 
     @property
     def host(self) -> str:
@@ -52,6 +55,7 @@ class OwnEngine:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         until(self.answers, "an engine", 60)
+        (self.containerd,) = [p for p in psutil.Process(self.process.pid).children() if p.name() == "containerd"]
 
     def answers(self) -> bool:
         assert self.process is not None
@@ -62,11 +66,21 @@ class OwnEngine:
     def kill(self) -> None:
         """SIGKILL, and its containerd with it, which a new one could not take over; containers live on."""
         assert self.process is not None
-        (containerd,) = [p for p in psutil.Process(self.process.pid).children() if p.name() == "containerd"]
+        assert self.containerd is not None
         self.process.kill()
         self.process.wait()
-        containerd.kill()
-        containerd.wait(30)
+        self.containerd.kill()
+        self.containerd.wait(30)
+
+    @contextmanager
+    def first_container(self) -> Iterator[Callable[[], bytes]]:
+        """Wait for it without asking again and again: a lab is up in the time that a few questions take."""
+        command = ["docker", "-H", self.host, "events", "--since", str(int(time.time()))]
+        command += ["--filter", "type=container", "--filter", "event=create"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as events:
+            assert events.stdout is not None
+            yield events.stdout.readline
+            events.kill()
 
     def stop(self) -> None:
         assert self.process is not None
@@ -116,9 +130,10 @@ def labctl(own: OwnEngine, tmp_path: Path) -> Iterator[Labctl]:
 
 
 def test_an_engine_that_dies_while_a_lab_comes_up(own: OwnEngine, labctl: Labctl) -> None:
-    up = labctl.start("up", "replica", "--runtime", "docker", "--engine", server_images()[ENGINE])
-    until(lambda: own.docker("ps", "-q") != "" or up.process.poll() is not None, "a first container")
-    own.kill()
+    with own.first_container() as wait:
+        up = labctl.start("up", "replica", "--runtime", "docker", "--engine", server_images()[ENGINE])
+        wait()
+        own.kill()
     done = up.finish(code=4)
     assert "Docker engine" in done.err
     assert "Traceback" not in done.err
