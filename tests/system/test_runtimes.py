@@ -266,7 +266,7 @@ def test_a_start_that_is_killed_leaves_nothing_after_down(
     send(labctl.agents(), signal.SIGKILL)
     up.send(signal.SIGKILL)
     up.finish()
-    labctl.run("down", code=None)
+    labctl.run("down", "--all")
     labctl.assert_nothing_left()
     assert runtime != "docker" or residue(labctl) == []
 
@@ -280,7 +280,7 @@ def test_an_end_that_is_killed_is_finished_by_the_next(labctl: Labctl, looks: in
     until(lambda: len(residue(labctl)) <= every - looks or down.process.poll() is not None, "some of it gone")
     down.send(signal.SIGKILL)
     down.finish()
-    labctl.run("down", code=None)
+    labctl.run("down", "--all")
     labctl.assert_nothing_left()
     assert residue(labctl) == []
 
