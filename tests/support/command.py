@@ -21,10 +21,12 @@ import psutil
 T = TypeVar("T")
 PATIENCE_S = 60.0
 """How long a test waits for what must come: far longer than it takes, for the machine may be busy with other tests."""
-FIRST_PORT = int(os.environ.get("LABCTL_FIRST_PORT", "7001")) + 1000 * int(
-    os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-)
-"""Each worker has ports of its own, for tests that kill a lab's guard too: then its ports are anybody's."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+FIRST_PORT = int(os.environ.get("LABCTL_FIRST_PORT", "7001")) + (2000 + 1000 * _WORKER if _WORKER else 0)
+"""Each worker has ports of its own, for tests that kill a lab's guard too: then its ports are anybody's.
+
+None has those between 8001 and 10000, where the web view, Toxiproxy's API, Prometheus and metrics are.
+"""
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

@@ -147,8 +147,7 @@ def test_lag_and_offsets_follow_writes(engine: Any, tmp_path: Path) -> None:
             assert view.node("redis-1").offset - before > 10_000
             assert view.node("redis-1").keys == 100
             await lab.runtime.resume(lab.plan.node("redis-3"))
-            view = await lab.until(lambda view: [n.name for n in view.nodes if n.lag_bytes])
-            assert [node.lag_bytes for node in view.nodes] == [None, 0, 0]
+            await lab.until(lambda view: [f"{n.name}: {n.lag_bytes}" for n in view.nodes[1:] if n.lag_bytes != 0])
             await client.aclose()
 
     run(test())

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -262,6 +262,12 @@ def test_what_is_no_request_is_refused_in_words(lab: Labctl) -> None:
     assert ask(address, path="/nothing").status == 404
 
 
+def held(port: int) -> socket.socket | None:
+    with suppress(OSError):
+        return socket.create_server(("127.0.0.1", port))
+    return None
+
+
 def test_it_listens_on_loopback_alone_moves_on_from_a_taken_port_and_stops(lab: Labctl) -> None:
     first = lab.json("observe", "web")["url"]
     assert lab.json("observe", "web")["url"] == first, "asked for again, it is where it was"
@@ -270,6 +276,6 @@ def test_it_listens_on_loopback_alone_moves_on_from_a_taken_port_and_stops(lab: 
     port = urlsplit(first).port
     assert port is not None
     assert ("127.0.0.1", port) not in lab.listeners()
-    with socket.create_server(("127.0.0.1", port)):
+    with until(lambda: held(port), "a port that nobody has: who had it next has left"):
         second = urlsplit(lab.json("observe", "web")["url"]).port
     assert second != port
