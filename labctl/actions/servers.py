@@ -102,7 +102,11 @@ async def _orderly_sentinel_failover(operator: Operator, name: str, candidates: 
     """No write is acknowledged by `name` from when every candidate has all of them until `name` follows one of them."""
     await operator.call(name, "CLIENT", "PAUSE", _PAUSE_MS, "WRITE")
     try:
-        last = (await operator.view()).node(name).offset
+
+        def told(view: View) -> list[str]:
+            return [] if view.node(name).up else [f"{name} does not answer"]
+
+        last = (await operator.until(f"{name} says how far it is", told)).node(name).offset
 
         def caught_up(view: View) -> list[str]:
             behind = [n for n in candidates if view.node(n).offset < last and view.node(n).follows == name]

@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def up(settings: Settings, say: Say = lambda _: None) -> State:
     folder = monitoring_folder()
     program = _prometheus(settings.prometheus_image)
     exporter = find_redis_exporter() if settings.exporter else ""
-    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
+    with _alone(folder):
         fresh = not folder.path.exists()
         try:
             return _up(folder, settings, program, exporter, say)
@@ -99,9 +99,13 @@ def down() -> bool:
     folder = monitoring_folder()
     if not folder.is_there:
         return False
-    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
+    with _alone(folder):
         _down(folder)
     return True
+
+
+def _alone(folder: MonitoringFolder) -> AbstractContextManager[None]:
+    return file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S)
 
 
 def snapshot(run: RunFolder) -> Snapshot:
@@ -116,7 +120,7 @@ def restore(run: RunFolder) -> str:
         LabError: As `snapshot.restore` does; or none runs.
     """
     folder = monitoring_folder()
-    with file_lock(folder.lock, "starts or ends the monitoring", _LOCK_S):
+    with _alone(folder):
         _running_prometheus()
         snapshots.restore(run, folder.data)
         noted = folder.addresses()

@@ -185,7 +185,7 @@ def cluster_state(look: Look, wanted: str) -> list[str]:
     seen = [n for n in look.now.nodes if n.cluster and of in ("", n.name)]
     bad = [n.name for n in seen if n.cluster and not n.cluster.state]
     if not seen:
-        return [f"{of or 'no Cluster node'} {'does not answer' if of else 'answers'}"]
+        return [f"{of} does not answer" if of else "no Cluster node answers"]
     if state == "fail":
         return [] if bad else [f"cluster_state is ok {f'on {of}' if of else 'everywhere'}"]
     return [f"{name} says fail" for name in bad]
