@@ -56,14 +56,24 @@ def main() -> NoReturn:
     try:
         app(standalone_mode=True)
     except LabError as error:
-        typer.echo(f"labctl: {error.message}", err=True)
-        if error.hint:
-            typer.echo(error.hint, err=True)
-        sys.exit(int(error.exit_code))
+        _fail(error)
     except KeyboardInterrupt:
         typer.echo("labctl: interrupted", err=True)
         sys.exit(int(Exit.ABORTED))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        from labctl.store.folders import unusable_home  # noqa: PLC0415 - seldom wanted
+
+        if (reason := unusable_home(error)) is None:
+            raise
+        _fail(reason)
     sys.exit(0)
+
+
+def _fail(error: LabError) -> NoReturn:
+    typer.echo(f"labctl: {error.message}", err=True)
+    if error.hint:
+        typer.echo(error.hint, err=True)
+    sys.exit(int(error.exit_code))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import tempfile
@@ -18,6 +19,7 @@ import platformdirs
 from labctl.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}\Z")
+_UNUSABLE = {errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
 _CLAIMS = 100
 _ALLOCATION_S = 60.0
 
@@ -26,6 +28,19 @@ def home() -> Path:
     """The state folder: `$LABCTL_HOME`, or the user's own."""
     override = os.environ.get("LABCTL_HOME")
     return Path(override).absolute() if override else platformdirs.user_state_path("labctl")
+
+
+def unusable_home(error: OSError) -> UsageError | None:
+    """In words, where an error says that the state folder cannot be made or written; None where it is about anything else."""
+    if not isinstance(error.filename, str):
+        return None
+    path, folder = Path(error.filename), home()
+    outside = path == folder or path in folder.parents
+    if not (outside or (folder in path.parents and error.errno in _UNUSABLE)):
+        return None
+    return UsageError(
+        f"The state folder {folder} cannot be used: {error.strerror} ({path}).", "LABCTL_HOME names another one."
+    )
 
 
 def check_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,14 @@ def test_other_verbs_while_it_comes_up(labctl: Labctl) -> None:
     assert labctl.run("up", "cluster", code=2).err.startswith("labctl: A lab called 'cluster' exists already")
     up.finish(code=0)
     labctl.run("down")
+
+
+@pytest.mark.parametrize("words", ["up standalone", "drill password-rotation"])
+@pytest.mark.parametrize("where", ["file", "/proc/nowhere/state"])
+def test_a_state_folder_that_cannot_be_is_named(labctl: Labctl, tmp_path: Path, words: str, where: str) -> None:
+    (tmp_path / "file").touch()
+    home = tmp_path / where  # an absolute path stands for itself
+    done = replace(labctl, home=home).run(*words.split(), code=2)
+    assert f"The state folder {home} cannot be used: " in done.err
+    assert "LABCTL_HOME names another one." in done.err
+    assert "Traceback" not in done.err
