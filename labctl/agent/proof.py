@@ -73,6 +73,27 @@ async def ask_through(plan: LabPlan, opener: Opener, link: Link, question: bytes
     return Answer(came, time.monotonic() - began)
 
 
+async def hangs_up(server: tuple[str, int], *, tls: bool) -> bool:
+    """Whether a server takes no connection, or ends one before it answers; one that is silent for a while does not.
+
+    Args:
+        server: Where it listens itself, past every link.
+        tls: Whether it speaks TLS there.
+    """
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            reader, writer = await asyncio.open_connection(*server)
+            try:
+                writer.write(TLS_PING if tls else b"PING\r\n")
+                return not await reader.read(1)
+            finally:
+                writer.transport.abort()
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 async def _connect(plan: LabPlan, opener: Opener, link: Link) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     sock = opener(link)
     try:

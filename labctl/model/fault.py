@@ -253,7 +253,6 @@ class Resource(StrEnum):
 
     CPU = "cpu"
     MEMORY = "memory"
-    PROCESSES = "pids"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,7 @@ class HoldLimit(_OnNode):
     Attributes:
         node: The server.
         resource: Of what.
-        amount: CPU: percent of one processor. Memory: bytes. Processes: how many more than now, threads included.
+        amount: CPU: percent of one processor. Memory: bytes more than now.
         deadly: The limit is meant to end the server, which then is to be started again.
     """
 

@@ -240,8 +240,8 @@ class LocalProcesses(Protocol):
 class LimitedServers(Protocol):
     """Servers that the kernel can be told to give less of something, without their being processes of this machine."""
 
-    async def require_limit(self, resource: Resource) -> None:
-        """Raise CapabilityError where servers cannot be held within such a limit."""
+    async def require_limit(self) -> None:
+        """Raise CapabilityError where servers cannot be held within limits."""
 
     async def limit(self, node: NodePlan, resource: Resource, amount: int | None) -> None:
         """Hold a running server within a limit (see `HoldLimit`), or with None let go of it."""

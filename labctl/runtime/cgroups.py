@@ -1,4 +1,4 @@
-"""Control groups of the kernel, version 1 or 2: less processor, memory or processes for one server.
+"""Control groups of the kernel, version 1 or 2: less processor or memory for one server.
 
 A group is called `labctl-` and the lab's id, and is removed when it is empty again. Nothing outside it is changed.
 
@@ -20,8 +20,8 @@ from labctl.model.fault import Resource
 _ROOT = Path("/sys/fs/cgroup")
 _PERIOD_US = 100_000
 _LIMIT_FILES = {
-    1: {Resource.CPU: "cpu.cfs_quota_us", Resource.MEMORY: "memory.limit_in_bytes", Resource.PROCESSES: "pids.max"},
-    2: {Resource.CPU: "cpu.max", Resource.MEMORY: "memory.max", Resource.PROCESSES: "pids.max"},
+    1: {Resource.CPU: "cpu.cfs_quota_us", Resource.MEMORY: "memory.limit_in_bytes"},
+    2: {Resource.CPU: "cpu.max", Resource.MEMORY: "memory.max"},
 }
 _EVENT_FILES = {
     1: {Resource.CPU: ("cpu.stat", "nr_throttled"), Resource.MEMORY: ("memory.oom_control", "oom_kill")},
@@ -156,15 +156,6 @@ class Group:
             return _number(self._path(where) / "memory.events", "max")
         except (OSError, CapabilityError):
             return 0
-
-    def processes(self) -> int:
-        """Processes and threads in it now; for the resource PROCESSES."""
-        return int((self._path(self._place()) / "pids.current").read_text())
-
-    def set_limit(self, amount: int) -> None:
-        """Change the limit; for the resource PROCESSES, whose limit counts from what there is."""
-        where = self._place()
-        (self._path(where) / _LIMIT_FILES[where.version][self.resource]).write_text(str(amount))
 
     def _limit(self, amount: int, version: int) -> str:
         if self.resource is not Resource.CPU:

@@ -7,7 +7,7 @@ import time
 
 from labctl.agent.effects.base import PROOF_DEADLINE_S, Effect, Felt, eventually, only
 from labctl.agent.effects.local import page, require_shim
-from labctl.agent.effects.saving import provoke, save_again
+from labctl.agent.effects.saving import provoke, save_again, try_to_fork
 from labctl.errors import InjectionError, RevertError
 from labctl.faults.claims import knobs
 from labctl.model.fault import Action, HoldKnob, Knob, ServerState
@@ -72,7 +72,10 @@ class Knobs(Effect):
             if knob is Knob.WRITE_BUDGET and action.value > 1:
                 return f"{name} may write {action.value - 1} more bytes"
             before, began = shared.hits(knob), time.monotonic()
-            reply = await provoke(self.bench, name, ("BGSAVE",) if knob is Knob.FORK_ERRNO else ("CONFIG", "REWRITE"))
+            if knob is Knob.FORK_ERRNO:
+                reply = await try_to_fork(self.bench, name)
+            else:
+                reply = await provoke(self.bench, name, ("CONFIG", "REWRITE"))
 
             async def hit() -> bool:
                 return shared.hits(knob) > before or await self.bench.state(name) is ServerState.GONE

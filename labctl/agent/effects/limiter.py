@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from labctl.agent.effects.base import Bench
     from labctl.model.plan import NodePlan
 
-_HARMLESS = {Resource.CPU: 100, Resource.MEMORY: 2**40, Resource.PROCESSES: 10_000}
+_HARMLESS = {Resource.CPU: 100, Resource.MEMORY: 2**40}
 
 
 class Limiter(Protocol):
@@ -54,7 +54,7 @@ class _ByRuntime:
 
     async def require(self, node: NodePlan, resource: Resource) -> None:  # noqa: ARG002
         """All servers of a runtime are alike."""
-        await self._runtime.require_limit(resource)
+        await self._runtime.require_limit()
 
     async def refusals(self, node: NodePlan) -> int:
         return await self._runtime.times_limited(node, Resource.MEMORY)
@@ -75,12 +75,7 @@ class _ByGroups:
         if amount is None:
             group.let_go()
             return
-        pid = process_id(self._bench, node.name)
-        if resource is Resource.PROCESSES:
-            group.hold(pid, _HARMLESS[resource])
-            group.set_limit(group.processes() + amount)
-        else:
-            group.hold(pid, amount)
+        group.hold(process_id(self._bench, node.name), amount)
 
     async def is_limited(self, node: NodePlan, resource: Resource) -> bool:
         return self._group(node, resource).exists()

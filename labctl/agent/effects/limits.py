@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
-
-from redis.exceptions import RedisError, ResponseError
 
 from labctl.agent.effects.base import PROOF_DEADLINE_S, Effect, Felt, eventually, only
 from labctl.agent.effects.limiter import limiter
@@ -78,8 +75,6 @@ class Limits(Effect):
                 return await self._throttled(action)
             case Resource.MEMORY:
                 return await (self._killed(action) if action.deadly else self._held(action))
-            case Resource.PROCESSES:
-                return await self._no_fork(action)
 
     async def _throttled(self, action: HoldLimit) -> str:
         before = await self._times(action)
@@ -107,16 +102,3 @@ class Limits(Effect):
         if not await eventually(gone, PROOF_DEADLINE_S):
             raise InjectionError(f"{action.node} outgrew its limit and the kernel did not kill it.")
         return f"the kernel killed {action.node} for its memory (oom_kill {await self._times(action)})"
-
-    async def _no_fork(self, action: HoldLimit) -> str:
-        session = self.bench.session(action.node)
-        try:
-            async with asyncio.timeout(PROOF_DEADLINE_S):
-                (reply,) = await session.call(("BGSAVE",))
-        except (RedisError, OSError, TimeoutError) as error:
-            raise InjectionError(f"{action.node} did not answer BGSAVE: {error}") from error
-        finally:
-            await session.close()
-        if not isinstance(reply, ResponseError):
-            raise InjectionError(f"{action.node} may start no process and still answers BGSAVE with {reply}.")
-        return f"{action.node} cannot fork; BGSAVE: {reply}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError, ResponseError
 
 from labctl.agent.effects.base import eventually
-from labctl.errors import RevertError
+from labctl.errors import InjectionError, RevertError
 from labctl.model.topology import Role
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from labctl.observe.access import Reply
 
 _SAVED_DEADLINE_S = 30
+_OTHER_CHILD = ("in progress", "child process is active")
+"""Of BGSAVE's refusals, those that say that there is a child already. A fork that fails is answered without a word."""
 
 
 async def provoke(bench: Bench, name: str, command: tuple[str, ...]) -> Reply:
@@ -26,6 +29,29 @@ async def provoke(bench: Bench, name: str, command: tuple[str, ...]) -> Reply:
         return error
     finally:
         await session.close()
+    return reply
+
+
+async def try_to_fork(bench: Bench, name: str) -> Reply:
+    """What BGSAVE is answered once the server has no other child: before that, it would not try to fork.
+
+    Raises:
+        InjectionError: It had another child all the time, or did not answer.
+    """
+    reply: Reply = None
+
+    async def tried() -> bool:
+        nonlocal reply
+        reply = await provoke(bench, name, ("BGSAVE",))
+        return not (isinstance(reply, ResponseError) and any(words in str(reply) for words in _OTHER_CHILD))
+
+    try:
+        async with asyncio.timeout(_SAVED_DEADLINE_S):
+            await eventually(tried, float("inf"))
+    except TimeoutError:
+        raise InjectionError(
+            f"{name} did not try to fork within {_SAVED_DEADLINE_S} s. BGSAVE: {reply or 'no answer'}"
+        ) from None
     return reply
 
 

@@ -7,8 +7,9 @@ import signal
 
 from redis.exceptions import RedisError
 
-from labctl.agent.effects.base import Bench, Effect, eventually, only, raise_together
+from labctl.agent.effects.base import PROOF_DEADLINE_S, Bench, Effect, eventually, only, raise_together
 from labctl.agent.effects.local import data_folder, page, require_shim
+from labctl.agent.proof import hangs_up
 from labctl.errors import InjectionError
 from labctl.faults.claims import server_states
 from labctl.model.fault import (
@@ -86,7 +87,7 @@ class Servers(Effect):
 
     async def _bring(self, name: str, wanted: ServerState, ending: HoldDown | None) -> None:
         node, runtime = self.bench.node(name), self.bench.runtime
-        state = await runtime.state(node)
+        state = await self._settled(name) if wanted is ServerState.RUNNING else await runtime.state(node)
         match wanted:
             case ServerState.GONE:
                 if state is not ServerState.GONE:
@@ -102,6 +103,21 @@ class Servers(Effect):
                 await runtime.pause(node)
             case _:
                 pass
+
+    async def _settled(self, name: str) -> ServerState:
+        """Its state; of a server whose connections end, once the kernel has brought that to an end.
+
+        A process that the kernel kills, or that exits, closes its connections first and is gone later.
+        """
+        state, tls = await self.bench.state(name), self.bench.plan.topology.tls
+
+        async def settled() -> bool:
+            nonlocal state
+            state = await self.bench.state(name)
+            return state is not ServerState.RUNNING or not await hangs_up(self.bench.node(name).direct, tls=tls)
+
+        await eventually(settled, PROOF_DEADLINE_S)
+        return state
 
     async def _end(self, name: str, ending: HoldDown) -> None:
         node, runtime = self.bench.node(name), self.bench.runtime

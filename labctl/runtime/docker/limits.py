@@ -37,7 +37,7 @@ class ContainerLimits:
         self._names = names
         self._containers = containers
 
-    async def require_limit(self, resource: Resource) -> None:
+    async def require_limit(self) -> None:
         """Podman's API has no such request; an engine without control groups keeps no limit at all."""
         if await asyncio.to_thread(self._engine.is_podman):
             raise CapabilityError("Podman does not change the limits of a container that runs.", "Docker does.")
@@ -47,8 +47,6 @@ class ContainerLimits:
                 "The engine runs without control groups, so that it keeps no limits.",
                 "Rootless engines need cgroup v2.",
             )
-        if resource is Resource.PROCESSES:
-            raise CapabilityError(f"The engine cannot change a container's limit of {resource}.")
 
     async def limit(self, node: NodePlan, resource: Resource, amount: int | None) -> None:
         """Set the limit of the container's control group."""
@@ -59,8 +57,6 @@ class ContainerLimits:
             case Resource.MEMORY:
                 most = self._containers.memory if amount is None else await self._used(node) + amount
                 changed = {"mem_limit": most, "memswap_limit": most}
-            case Resource.PROCESSES:
-                return
         if amount is not None or await self.is_limited(node, resource):
             container = self._names.server(node.name)
             await self._engine.call(f"limit {node.name}", self._engine.api.update_container, container, **changed)

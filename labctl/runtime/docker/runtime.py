@@ -187,9 +187,9 @@ class DockerRuntime:
             await self._engine.call(f"unpause {node.name}", self._engine.api.unpause, self._names.server(node.name))
             await self._until(node, ServerState.RUNNING, "did not go on")
 
-    async def require_limit(self, resource: Resource) -> None:
+    async def require_limit(self) -> None:
         """See `runtime.base.LimitedServers`."""
-        await self._limits.require_limit(resource)
+        await self._limits.require_limit()
 
     async def limit(self, node: NodePlan, resource: Resource, amount: int | None) -> None:
         """See `runtime.base.LimitedServers`."""

@@ -123,6 +123,24 @@ def test_a_memory_limit_is_met(lab: Trial) -> None:
     assert healed["felt"] > 0
 
 
+def test_no_fork_is_proven_once_a_save_that_runs_has_ended(lab: Trial) -> None:
+    require_for("no-fork")
+    lab.ask("redis-1", "SET", "labctl:slow", "saved")
+    lab.ask("redis-1", "CONFIG", "SET", "rdb-key-save-delay", 500_000)  # microseconds a key
+    try:
+        lab.ask("redis-1", "BGSAVE", "SCHEDULE")
+        until(
+            lambda: "rdb_bgsave_in_progress:1" in lab.ask("redis-1", "INFO", "persistence"), "a save that takes a while"
+        )
+        evidence = lab.fault("no-fork", "redis-1")["evidence"]
+    finally:
+        lab.ask("redis-1", "CONFIG", "SET", "rdb-key-save-delay", 0)
+        lab.ask("redis-1", "DEL", "labctl:slow")
+    assert "redis-1 ran into it" in evidence
+    lab.heal()
+    lab.until_well()
+
+
 def test_a_backlog_overrun_ends_with_a_full_resync_for_each_replica(lab: Trial) -> None:
     before = _full_syncs(lab)
     lab.fault("backlog-overrun", "redis-2,redis-3")
