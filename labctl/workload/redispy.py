@@ -91,8 +91,7 @@ class RedisPyPool:
             for sentinel in self._sentinel.sentinels:
                 await sentinel.connection_pool.disconnect()
         if self.cluster is not None:
-            await self.cluster.aclose()
-            await self.cluster.nodes_manager.aclose("startup_nodes")
+            await self.cluster.close_connections()
 
     def _sentinel_client(self, *, is_master: bool) -> Redis:
         traced = self._traced()

@@ -186,5 +186,4 @@ class ClusterRoutes:
 
     async def close(self) -> None:
         """Close the connections over which the table was read."""
-        await self._table.aclose()
-        await self._table.aclose("startup_nodes")
+        await self._cluster.close_connections()

@@ -10,7 +10,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 
@@ -82,7 +82,7 @@ class Server:
 
     def answers(self) -> bool:
         try:
-            return bool(self.redis().execute_command("PING"))
+            return bool(self.call("PING"))
         except (redis.BusyLoadingError, redis.AuthenticationError):
             return True
 
@@ -92,6 +92,29 @@ class Server:
     def call(self, *args: object) -> object:
         with self.redis() as client:
             return client.execute_command(*args)
+
+    def info(self, section: str = "everything") -> dict[str, Any]:
+        with self.redis() as client:
+            return client.info(section)
+
+    def cluster_nodes(self) -> dict[str, Any]:
+        """What CLUSTER NODES says, by address."""
+        with self.redis() as client:
+            return client.cluster("NODES")
+
+    def sentinel_replicas(self) -> list[dict[str, Any]]:
+        with self.redis() as client:
+            return client.sentinel_slaves("lab")
+
+    def clients(self) -> list[dict[str, str]]:
+        """CLIENT LIST without whoever asks."""
+        with self.redis() as client:
+            own = client.client_id()
+            return [one for one in client.client_list() if int(one["id"]) != own]
+
+    def left_alone(self) -> bool:
+        """Whether it has no clients but replicas and primaries."""
+        return all(client["flags"] != "N" for client in self.clients())
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -156,7 +179,7 @@ def replicated(
     primary, *followers = servers.nodes
     with _started(servers):
         for server in followers:
-            wait_for(lambda s=server: s.redis().info()["master_link_status"] == "up", f"{server.name} is linked")
+            wait_for(lambda s=server: s.info()["master_link_status"] == "up", f"{server.name} is linked")
         wait_for(lambda: _online(primary) == replicas, "the primary counts its replicas")
         yield servers
 
@@ -190,7 +213,7 @@ def sentinel(
                 wait_for(
                     lambda s=server: (
                         str(s.call("SENTINEL", "CKQUORUM", "lab")).startswith("OK 3")
-                        and len(s.redis().sentinel_slaves("lab")) == replicas
+                        and len(s.sentinel_replicas()) == replicas
                     ),
                     f"{server.name} sees its peers",
                 )
@@ -228,7 +251,7 @@ def cluster(
                 bus = int(other.lines[0].split()[1])
                 node.call("CLUSTER", "MEET", "127.0.0.1", other.port, bus)
         for node in nodes:
-            wait_for(lambda n=node: len(n.redis().cluster("NODES")) == len(nodes), f"{node.name} knows all")
+            wait_for(lambda n=node: len(n.cluster_nodes()) == len(nodes), f"{node.name} knows all")
         pairs = [(node, str(nodes[number % 3].call("CLUSTER", "MYID"))) for number, node in enumerate(nodes[3:])]
 
         def all_replicas_seen(by: Server) -> bool:
@@ -242,7 +265,7 @@ def cluster(
                 error.add_note(str(node.call("CLUSTER", "NODES")))
                 raise
         for node in nodes[3:]:
-            wait_for(lambda n=node: n.redis().info()["master_link_status"] == "up", f"{node.name} is linked")
+            wait_for(lambda n=node: n.info()["master_link_status"] == "up", f"{node.name} is linked")
         for node in nodes:  # now, for news of a Cluster that is made would take longer, too
             node.call("CONFIG", "SET", "cluster-node-timeout", node_timeout_ms)
         yield servers
@@ -260,7 +283,7 @@ def _started(servers: Servers) -> Iterator[None]:
 
 def _online(primary: Server) -> int:
     """Replicas that WAIT counts: those that sent an acknowledgement."""
-    info = primary.redis().info("replication")
+    info = primary.info("replication")
     return sum(value["state"] == "online" for name, value in info.items() if re.fullmatch(r"slave\d+", name))
 
 
@@ -274,7 +297,7 @@ def _replicates(replica: Server, primary: str) -> bool:
 
     A node forgets whom it follows when it drops what it knew of it, as it may while nodes still introduce each other.
     """
-    lines = replica.redis().cluster("NODES").values()
+    lines = replica.cluster_nodes().values()
     if any("myself" in line["flags"] and line["master_id"] == primary for line in lines):
         return True
     replica.call("CLUSTER", "REPLICATE", primary)

@@ -65,7 +65,7 @@ def test_connections_come_from_the_groups_address(driver, kind, shape, topology,
 
     def look() -> None:
         for group in (servers.nodes, servers.sentinels):
-            addresses = {client["addr"].split(":")[0] for s in group for client in s.redis().client_list()}
+            addresses = {client["addr"].split(":")[0] for s in group for client in s.clients()}
             seen.append(addresses)
 
     read_from_replica = kind == "register" and shape != "standalone"
@@ -133,7 +133,7 @@ def secured(endpoints: Endpoints, certificates: Path, ports: dict[str, int]) -> 
 
 def applications(servers: real.Servers) -> list[dict[str, str]]:
     """The workload's connections at the data nodes."""
-    everyone = [client for server in servers.nodes for client in server.redis().client_list()]
+    everyone = [client for server in servers.nodes for client in server.clients()]
     return [client for client in everyone if client["addr"].startswith(f"{SOURCE}:")]
 
 

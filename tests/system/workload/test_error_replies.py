@@ -164,7 +164,7 @@ def master_down(topology, tmp_path) -> Iterator[Provoked]:
     with real.replicated(tmp_path, "replica-serve-stale-data no", "replica-read-only no") as servers:
         primary, replica = servers.nodes
         primary.kill()
-        real.wait_for(lambda: replica.redis().info()["master_link_status"] == "down", "the link is down")
+        real.wait_for(lambda: replica.info()["master_link_status"] == "down", "the link is down")
         yield Provoked(replica)
 
 
@@ -188,7 +188,7 @@ def misconfigured(topology, tmp_path) -> Iterator[Provoked]:
         (server.folder / "dump.rdb").mkdir()  # so that the finished dump cannot take its place
         (server.folder / "dump.rdb" / "file").touch()
         server.call("BGSAVE")
-        real.wait_for(lambda: server.redis().info()["rdb_last_bgsave_status"] == "err", "the save failed")
+        real.wait_for(lambda: server.info()["rdb_last_bgsave_status"] == "err", "the save failed")
         yield Provoked(server, applied=value_of(server))
 
 
@@ -480,7 +480,7 @@ def test_valkey_redirects_clients_that_say_they_can(tmp_path) -> None:
     try:
         primary.start()
         replica.start()
-        real.wait_for(lambda: replica.redis().info()["master_link_status"] == "up", "linked")
+        real.wait_for(lambda: replica.info()["master_link_status"] == "up", "linked")
         with redis.Redis(port=replica.port, single_connection_client=True) as client:
             client.execute_command("CLIENT", "CAPA", "redirect")
             with pytest.raises(redis.ResponseError) as raised:

@@ -282,6 +282,9 @@ def test_a_failover_leaves_nothing_unexplained(shape, driver, tmp_path) -> None:
                 await running
                 await asyncio.to_thread(first.start)
                 await runner.final_reads()
+            if shape == "cluster":  # Sentinels are clients like others
+                for node in servers.nodes:
+                    await asyncio.to_thread(real.wait_for, lambda n=node: n.left_alone(), f"{node.name} is left alone")
 
         folder = tmp_path / "history"
         before = {node.name for node in servers.nodes[:3]} if shape == "cluster" else {first.name}
