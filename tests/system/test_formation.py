@@ -17,7 +17,7 @@ from labctl.formation import form
 from labctl.model.conditions import converged, healthy, primary
 from labctl.model.engine import Engine
 from labctl.model.plan import Formation
-from labctl.model.topology import ClusterOptions, Role, SentinelOptions
+from labctl.model.topology import ClusterOptions, Role, SentinelOptions, Topology
 from labctl.model.view import View
 from labctl.plan.borrowed import formation_overrides, given_back
 from tests.support.lab import Lab, engines, healthy_lab, started
@@ -98,20 +98,17 @@ async def assert_links_are_used(lab: Lab) -> None:
         assert re.findall(r"(?:ip=|master_host:)([\d.]+)", text) in ([], ["127.0.0.1"], ["127.0.0.1"] * 2)
 
 
-@cases("replica", "sentinel", "cluster")
-def test_a_seeded_lab_is_like_one_that_formed_naturally(name: str, label: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("label", ENGINES)
+def test_a_seeded_lab_is_like_one_that_formed_naturally(label: str, tmp_path: Path) -> None:
     """Same configuration, same state, and each node comes back after a restart from what it keeps on disk.
 
-    Timeouts are long, so that a restart on a busy machine is no failover, after which no two labs are alike.
+    All at once, because labs that form naturally do little but wait. Timeouts are long, so that a restart on a busy machine is
+    no failover, after which no two labs are alike.
     """
-    patient = replace(
-        library.topology(name),
-        sentinel=SentinelOptions(down_after_ms=60_000),
-        cluster=ClusterOptions(node_timeout_ms=10_000),
-    )
+    engine = engine_for(label, "replica")
 
-    async def state_of(formation: Formation) -> list[dict[str, object]]:
-        async with healthy_lab(tmp_path, patient, engine_for(label, name), formation) as lab:
+    async def state_of(topology: Topology, formation: Formation) -> list[dict[str, object]]:
+        async with healthy_lab(tmp_path, topology, engine, formation) as lab:
             await lab.until(lambda view: all_sentinels_heard(lab, view))
             first = await state(lab)
             for node in lab.plan.nodes:
@@ -120,11 +117,25 @@ def test_a_seeded_lab_is_like_one_that_formed_naturally(name: str, label: str, t
                 await lab.until(lambda view: healthy(lab.plan, view))
             return [first, await state(lab)]
 
-    async def test() -> None:
-        seeded, natural = await asyncio.gather(state_of(Formation.SEEDED), state_of(Formation.NATURAL))
+    async def differences(name: str) -> list[object]:
+        topology = replace(
+            library.topology(name),
+            sentinel=SentinelOptions(down_after_ms=60_000),
+            cluster=ClusterOptions(node_timeout_ms=10_000),
+        )
+        seeded, natural = await asyncio.gather(*(state_of(topology, formation) for formation in Formation))
+        found: list[object] = []
         for ours, theirs in zip(seeded, natural, strict=True):
+            assert ours
             assert ours.keys() == theirs.keys()
-            assert [(key, ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]] == []
+            found += [(key, ours[key], theirs[key]) for key in ours if ours[key] != theirs[key]]
+        return found
+
+    async def test() -> None:
+        names = ("replica", "sentinel", "cluster")
+        assert dict(zip(names, await asyncio.gather(*map(differences, names)), strict=True)) == {
+            name: [] for name in names
+        }
 
     run(test())
 
