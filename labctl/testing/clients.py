@@ -59,7 +59,7 @@ def application_client(endpoints: Endpoints, options: Mapping[str, Any]) -> Any:
             return RedisCluster(url=url, startup_nodes=nodes, connection_class=connection, **arguments)
         case Kind.SENTINEL:
             managed = type("Managed", (SentinelManagedConnection, connection), {})
-            pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+            pool = _SentinelPool(  # type: ignore[no-untyped-call]
                 endpoints.primary_name, _sentinels(endpoints, arguments), connection_class=managed, **arguments
             )
             return Redis.from_pool(pool)
@@ -92,6 +92,15 @@ def _sentinels(endpoints: Endpoints, arguments: Mapping[str, Any]) -> Sentinel:
 def _connection(endpoints: Endpoints) -> type[Connection]:
     own = {"source": endpoints.source, "dial": endpoints.dial}
     return type("Bound", (_Bound,) if endpoints.ca_file is None else (_Tls,), own)
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closed together with the connections to the Sentinels, which redis-py leaves to whoever made those."""
+
+    def close(self) -> None:
+        super().close()
+        for sentinel in self.sentinel_manager.sentinels:
+            sentinel.close()
 
 
 class _Tls(SSLConnection, _Bound):

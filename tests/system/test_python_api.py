@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -54,6 +55,10 @@ def test_it_is_reached_in_every_way(healthy: RedisLab) -> None:
         assert first.ping() is True
     with lab.redis("clients-a", decode_responses=False) as other:
         assert other.get("x") == b"1"
+    peers = {connection.raddr for connection in psutil.Process().net_connections("tcp4") if connection.raddr}
+    assert peers.isdisjoint([*lab.nodes.values(), *lab.sentinels]), (
+        "a client that is closed closes everything that it opened"
+    )
     with lab.admin("redis-2") as replica:
         assert replica.info("replication")["role"] == "slave"
     sentinel = redis.Sentinel(lab.sentinels, socket_timeout=2)

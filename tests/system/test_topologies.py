@@ -78,6 +78,7 @@ def answers_ordinary_clients(env: dict[str, str]) -> None:
     if not options["ssl"]:
         del options["ssl"], options["ssl_ca_certs"]
     client: Any
+    opened: list[Any] = []
     if "REDIS_CLUSTER_NODES" in env:
         host, port = env["REDIS_CLUSTER_NODES"].split(",")[0].split(":")
         client = RedisCluster(host, int(port), **options)
@@ -85,13 +86,14 @@ def answers_ordinary_clients(env: dict[str, str]) -> None:
         addresses = [(h, int(p)) for h, p in (a.split(":") for a in env["REDIS_SENTINELS"].split(","))]
         sentinel = Sentinel(addresses, sentinel_kwargs=options, **options)
         client = sentinel.master_for(env["REDIS_SENTINEL_MASTER"])
+        opened += sentinel.sentinels  # to find the primary they connect again, whenever they were closed
         for one in sentinel.sentinels:
             assert one.ping()
-            one.close()
     else:
         client = Redis.from_url(env["REDIS_URL"], retry=options["retry"], decode_responses=True)
     try:
         assert client.set("greeting", "hello")
         assert client.get("greeting") == "hello"
     finally:
-        client.close()
+        for one in (client, *opened):
+            one.close()
