@@ -261,6 +261,7 @@ def _down(folder: MonitoringFolder) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder.path)
     discard_empty_home()
+    folder.lock.unlink(missing_ok=True)  # held still; whoever waits for it notices and makes its own
 
 
 def _labs(folder: MonitoringFolder) -> tuple[str, ...]:

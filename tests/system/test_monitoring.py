@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from labctl.monitoring.folder import MonitoringFolder
 from labctl.runtime.docker.build import Image, archive
 from tests.support.command import Labctl, environment, kernel_state, labctl_at, send, until
 from tests.support.containers import containers, engine, why_no_engine
@@ -132,8 +133,11 @@ def labctl(tmp_path: Path) -> Iterator[Labctl]:
 def test_down_all_ends_the_monitoring(labctl: Labctl) -> None:
     labctl.run("observe", "up")
     assert "@prometheus" in parts(labctl)
+    lock = MonitoringFolder(labctl.home / "observe").lock
+    assert lock.exists()
     assert labctl.run("down", "--all").out
     labctl.assert_nothing_left()
+    assert not lock.exists()
     assert labctl.run("observe", "down").out == "No monitoring is up.\n"
 
 
