@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from labctl.actions.kind import ActionKind, Param
@@ -53,7 +54,7 @@ async def fix_slots(operator: Operator, _: str, __: Mapping[str, Scalar]) -> str
     keys = 0
     for (source, destination), slots in sorted(by_route.items()):
         done = slots & set(owned(view, destination))  # the new owner was told, and perhaps nobody else
-        keys += await move(operator, sorted(slots - done), source, destination)
+        keys += await move(operator, sorted(slots - done), source, destination, again=True)
         if done:
             await _hand(operator, sorted(done), node_ids(view)[destination], _told(view, source, destination))
     count = sum(map(len, by_route.values()))
@@ -70,8 +71,19 @@ async def _until_serving(operator: Operator, names: set[str]) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-async def move(operator: Operator, slots: Sequence[int], source: str, destination: str, *, batch: int = 100) -> int:
-    """Move slots, `batch` at a time; how many keys went with them. A slot whose move was interrupted can be moved again.
+async def move(
+    operator: Operator, slots: Sequence[int], source: str, destination: str, *, batch: int = 100, again: bool = False
+) -> int:
+    """Move slots, `batch` at a time; how many keys went with them.
+
+    Args:
+        operator: Of the lab.
+        slots: Which.
+        source: Who has them.
+        destination: Who takes them.
+        batch: How many are open at a time.
+        again: The move was interrupted, perhaps between a key's arrival and its removal where it came from. The source serves a
+            key that both have, so that its value is the newer one.
 
     Raises:
         LabError: A node refused or did not answer; up to `batch` slots stay open.
@@ -83,19 +95,22 @@ async def move(operator: Operator, slots: Sequence[int], source: str, destinatio
         some = slots[start : start + batch]
         for node, word, other in ((destination, "IMPORTING", source), (source, "MIGRATING", destination)):
             await operator.call_all(node, [("CLUSTER", "SETSLOT", slot, word, ids[other]) for slot in some])
-        keys += await _migrate(operator, some, source, destination)
+        keys += await _migrate(operator, some, source, destination, ("REPLACE",) if again else ())
         await _hand(operator, some, ids[destination], told)
     return keys
 
 
-async def _migrate(operator: Operator, slots: Sequence[int], source: str, destination: str) -> int:
+async def _migrate(
+    operator: Operator, slots: Sequence[int], source: str, destination: str, words: tuple[str, ...]
+) -> int:
     host, port = _address(operator, destination)
     left, moved = list(slots), 0
     while left:
         found = await operator.call_all(source, [("CLUSTER", "GETKEYSINSLOT", slot, _KEYS_AT_ONCE) for slot in left])
         with_keys = [(slot, names) for slot, names in zip(left, found, strict=True) if names]
         if with_keys:
-            head: tuple[str | int, ...] = ("MIGRATE", host, port, "", 0, _MIGRATE_MS, *_credentials(operator), "KEYS")
+            options = (*words, *_credentials(operator))
+            head: tuple[str | int, ...] = ("MIGRATE", host, port, "", 0, _MIGRATE_MS, *options, "KEYS")
             await operator.call_all(source, [(*head, *names) for _, names in with_keys])
             moved += sum(len(names) for _, names in with_keys)
         left = [slot for slot, _ in with_keys]
@@ -109,8 +124,22 @@ def _told(view: View, source: str, destination: str) -> list[str]:
 
 
 async def _hand(operator: Operator, slots: Sequence[int], node_id: str, told: Sequence[str]) -> None:
-    for name in told:
-        await operator.call_all(name, [("CLUSTER", "SETSLOT", slot, "NODE", node_id) for slot in slots])
+    """Tell of a new owner.
+
+    A source that has heard of it already, and has no slot left, is a replica by then and refuses to be told. The rest are
+    told so that they know it sooner; one that fails over meanwhile, or does not answer, learns it from the others.
+    """
+    destination, source, *others = told
+    commands = [("CLUSTER", "SETSLOT", slot, "NODE", node_id) for slot in slots]
+    await operator.call_all(destination, commands)
+    try:
+        await operator.call_all(source, commands)
+    except LabError:
+        if (await operator.view()).node(source).role is not Role.REPLICA:
+            raise
+    for name in others:
+        with suppress(LabError):
+            await operator.call_all(name, commands)
 
 
 async def owner(operator: Operator, target: str) -> str:

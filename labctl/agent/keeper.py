@@ -181,13 +181,14 @@ class Keeper:
             UsageError: No fault in force has one of these ids.
             RevertError: Names what remains; it is tried again without being asked.
         """
-        wanted = list(self._active) if ids is None else [self._number_now(fault_id) for fault_id in ids]
-        unknown = [str(i) for i in wanted if i not in self._active]
-        if unknown:
-            raise UsageError(f"No fault in force has the number {', '.join(unknown)}.", "labctl chaos ls")
-        healed = [self._active[i] for i in wanted]
-        await self._revert_these(wanted)
-        self._require_gone(active for active in healed if active.record.fault_id in self._active)
+        async with self._turn:  # a fault that follows its target has another number after each move
+            wanted = list(self._active) if ids is None else [self._number_now(fault_id) for fault_id in ids]
+            unknown = [str(i) for i in wanted if i not in self._active]
+            if unknown:
+                raise UsageError(f"No fault in force has the number {', '.join(unknown)}.", "labctl chaos ls")
+            healed = [self._active[i] for i in wanted]
+            await self._revert_these(healed)
+        self._require_gone(healed)
         return healed
 
     def _number_now(self, fault_id: int) -> int:
@@ -198,7 +199,8 @@ class Keeper:
 
     async def revert_all(self) -> None:
         """Revert what the journal says is in force. What cannot be reverted stays, its trouble noted, and is retried."""
-        await self._revert_these(list(self._active))
+        async with self._turn:
+            await self._revert_these(self.active)
 
     async def uphold(self) -> None:
         """Put back what somebody else undid of the faults in force, by resetting a Toxiproxy for example.
@@ -256,10 +258,13 @@ class Keeper:
                 f"It is tried again every {_RETRY_REVERT_S:g} s; labctl heal tries now; labctl down ends everything.",
             )
 
-    async def _revert_these(self, ids: Iterable[int]) -> None:
-        async with self._turn:
-            for fault_id in ids:
-                if active := self._active.get(fault_id):
+    async def _revert_these(self, faults: Collection[Active]) -> None:
+        """One may stand in the way of another that is older, so what fails is tried once more after the others."""
+        for active in faults:
+            await self._revert(active)
+        if len(faults) > 1:
+            for active in faults:
+                if not active.ended:
                     await self._revert(active)
 
     def _due(self, active: Active) -> None:

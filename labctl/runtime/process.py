@@ -18,8 +18,10 @@ from labctl.runtime.marker import Marked, marked_environment, marked_processes, 
 from labctl.store.folders import LabFolder, write_private
 
 STOP_DEADLINE_S = 10.0
-"""A server that has to write its dump may take a while; past this it is a fault of its own and is named."""
-_ASK_AGAIN_S = 1.0
+"""How long a signal that the kernel itself carries out may take to show."""
+TERM_DEADLINE_S = 25.0
+"""A server that is told to end waits up to 10 s for its replicas (`shutdown-timeout`) and may have to write its dump."""
+ASK_AGAIN_S = 1.0
 _POLL_S = 0.002
 
 Child = subprocess.Popen[bytes]
@@ -106,7 +108,10 @@ class ProcessRuntime:
             await self.resume(node)
         asking = asyncio.create_task(self._ask_again(node))
         try:
-            await self._end(node, signal.SIGTERM)
+            await self._end(node, signal.SIGTERM, TERM_DEADLINE_S)
+        except InjectionError:
+            await self.kill(node)  # or it would end later, when nobody expects it
+            raise
         finally:
             asking.cancel()
 
@@ -202,28 +207,30 @@ class ProcessRuntime:
         child.send_signal(number)
         return child.returncode is None
 
-    async def _end(self, node: NodePlan, number: signal.Signals) -> None:
+    async def _end(self, node: NodePlan, number: signal.Signals, within_s: float = STOP_DEADLINE_S) -> None:
         server = self._servers.get(node.name)
         if server is not None:
             self._deliver(server, number)
-            await self._until(node, ServerState.GONE, f"did not end after {number.name}")
+            await self._until(node, ServerState.GONE, f"did not end after {number.name}", within_s)
 
     async def _ask_again(self, node: NodePlan) -> None:
         """Redis refuses SIGTERM while it writes the first AOF after a full resync ("can't exit"), and forgets it."""
         while True:
-            await asyncio.sleep(_ASK_AGAIN_S)
+            await asyncio.sleep(ASK_AGAIN_S)
             server = self._servers.get(node.name)
             if server is not None:
                 self._deliver(server, signal.SIGTERM)
 
-    async def _until(self, node: NodePlan, wanted: ServerState, complaint: str) -> None:
+    async def _until(
+        self, node: NodePlan, wanted: ServerState, complaint: str, within_s: float = STOP_DEADLINE_S
+    ) -> None:
         try:
-            async with asyncio.timeout(STOP_DEADLINE_S):
+            async with asyncio.timeout(within_s):
                 while self._state(node) is not wanted:  # noqa: ASYNC110 - the kernel has no event for a stopped stranger
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise InjectionError(
-                f"{node.name} {complaint} within {STOP_DEADLINE_S:g} s; it is {self._state(node)}.",
+                f"{node.name} {complaint} within {within_s:g} s; it is {self._state(node)}.",
                 f"Its last words:\n{self.last_words(node)}",
             ) from None
 

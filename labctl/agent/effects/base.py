@@ -95,7 +95,7 @@ class Bench:
                             f"{name} was started again and is {state}.", f"Its last words:\n{last_words(node)}"
                         )
                     view = await self.view(name)
-                    if view.up or view.loading or "LOADING" in view.error:
+                    if view.up or view.loading or "loading" in view.error.lower():
                         return
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:

@@ -24,6 +24,7 @@ class Crashing(Effect):
         super().__init__(bench)
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._rounds: dict[str, int] = {}
+        self._turns: dict[str, asyncio.Task[None]] = {}
 
     async def apply(self, touched: tuple[Action, ...], standing: tuple[Action, ...]) -> None:
         """See `Effect`."""
@@ -71,12 +72,24 @@ class Crashing(Effect):
             loop.cancel()
             with suppress(asyncio.CancelledError, LabError):
                 await loop
+        turn = self._turns.pop(name, None)
+        if turn is not None:
+            with suppress(LabError):
+                await turn
 
     async def _crash(self, name: str, up_s: float) -> None:
-        node = self.bench.node(name)
+        if await self.bench.state(name) is ServerState.GONE:
+            await self.bench.runtime.start(self.bench.node(name))
         while True:
             await self.bench.answers(name)
             await asyncio.sleep(up_s)
-            await self.bench.runtime.kill(node)
-            await self.bench.runtime.start(node)
+            self._turns[name] = turn = asyncio.create_task(self._kill_and_start(name))
+            await asyncio.shield(
+                turn
+            )  # whole, or not at all: half of it leaves a server that is neither there nor gone
             self._rounds[name] += 1
+
+    async def _kill_and_start(self, name: str) -> None:
+        node = self.bench.node(name)
+        await self.bench.runtime.kill(node)
+        await self.bench.runtime.start(node)

@@ -13,6 +13,8 @@ from labctl.faults.claims import knobs
 from labctl.model.fault import Action, HoldKnob, Knob, ServerState
 from labctl.model.topology import Role
 
+_SAVING = (Knob.FORK_ERRNO, Knob.WRITE_BUDGET, Knob.READ_ONLY, Knob.FSYNC_ERRNO)
+"""What makes a save fail."""
 _CLOCK = (Knob.CLOCK_OFFSET_MS, Knob.CLOCK_DRIFT_PPM)
 _SLACK_S = 0.2
 """The server reads the clock once per round of its event loop, so that TIME may be a little old."""
@@ -50,9 +52,8 @@ class Knobs(Effect):
             with page(self.bench, action.node) as shared:
                 if shared.knob(action.knob) != wanted.get((action.node, action.knob), 0):
                     raise RevertError(f"{action.knob} of {action.node} stands at {shared.knob(action.knob)} still.")
-            if action.knob in (Knob.FORK_ERRNO, Knob.WRITE_BUDGET, Knob.READ_ONLY) and await self.bench.runs(
-                action.node
-            ):
+            prevented = any(wanted.get((action.node, knob)) for knob in _SAVING)
+            if action.knob in _SAVING and not prevented and await self.bench.runs(action.node):
                 await save_again(self.bench, action.node)
 
     async def felt(self, actions: tuple[Action, ...]) -> Felt | None:
@@ -75,13 +76,18 @@ class Knobs(Effect):
             if knob is Knob.FORK_ERRNO:
                 reply = await try_to_fork(self.bench, name)
             else:
-                reply = await provoke(self.bench, name, ("CONFIG", "REWRITE"))
+                # CONFIG REWRITE fsyncs the new file and then its folder
+                reply = await provoke(
+                    self.bench, name, ("CONFIG", "REWRITE"), PROOF_DEADLINE_S + 3 * action.value / 1000
+                )
 
             async def hit() -> bool:
                 return shared.hits(knob) > before or await self.bench.state(name) is ServerState.GONE
 
             if not await eventually(hit, PROOF_DEADLINE_S + action.value / 1000):
-                raise InjectionError(f"{name} made no call that {knob} could change, and answered: {reply}")
+                raise InjectionError(
+                    f"{name} made no call that {knob} could change, and answered: {str(reply) or 'nothing'}"
+                )
         took_ms = (time.monotonic() - began) * 1000
         return f"{name} ran into it after {took_ms:.0f} ms and answers: {str(reply).strip() or 'ERR'}"
 

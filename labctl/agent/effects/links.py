@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from labctl.agent.effects.base import BACK_DEADLINE_S, Effect, only
+from labctl.agent.effects.base import BACK_DEADLINE_S, LOOK_S, Effect, only
 from labctl.errors import InjectionError, RevertError
 from labctl.faults.claims import link_states
-from labctl.model.fault import Action, CutLink, Link, LinkState
+from labctl.model.fault import Action, CutLink, HoldImpaired, HoldPackets, HoldToxic, Link, LinkState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 _NAMED = 8
 
@@ -46,7 +46,7 @@ class Links(Effect):
         if shut:
             raise RevertError(f"These links are still cut: {', '.join(shut[:_NAMED])}.")
         meddled = await self.bench.links.meddled(freed)
-        await self._carry_again([link for link in freed if link not in meddled])
+        await self._carry_again([link for link in freed if link not in meddled and not _burdened(link, standing)])
 
     async def _carry_again(self, links: Collection[Link]) -> None:
         """Wait until every link to a running server carries a question and its answer."""
@@ -56,6 +56,7 @@ class Links(Effect):
                 while left:
                     seen = await self.bench.links.probe(left)
                     left = await self._with_server([p.link for p in seen if p.seen is not LinkState.OPEN])
+                    await asyncio.sleep(LOOK_S if left else 0)
         except TimeoutError:
             raise RevertError(f"No answer through {', '.join(link.name for link in left[:_NAMED])}.") from None
 
@@ -66,3 +67,14 @@ class Links(Effect):
             name for name, runs in zip(names, await asyncio.gather(*map(self.bench.runs, names)), strict=True) if runs
         }
         return [link for link in links if link.target in running]
+
+
+def _burdened(link: Link, standing: Iterable[Action]) -> bool:
+    """Whether another fault may slow or swallow what goes through a link that is open."""
+    ends = {link.source, link.target}
+    return any(
+        (isinstance(action, HoldToxic) and action.link == link)
+        or (isinstance(action, HoldImpaired) and {action.link.source, action.link.target} == ends)
+        or (isinstance(action, HoldPackets) and action.node in ends)
+        for action in standing
+    )

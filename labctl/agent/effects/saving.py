@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
-from labctl.agent.effects.base import eventually
+from labctl.agent.effects.base import PROOF_DEADLINE_S, eventually
 from labctl.errors import InjectionError, RevertError
 from labctl.model.topology import Role
 
@@ -20,11 +20,12 @@ _OTHER_CHILD = ("in progress", "child process is active")
 """Of BGSAVE's refusals, those that say that there is a child already. A fork that fails is answered without a word."""
 
 
-async def provoke(bench: Bench, name: str, command: tuple[str, ...]) -> Reply:
-    """The server's reply to a command, or the error that came instead."""
+async def provoke(bench: Bench, name: str, command: tuple[str, ...], within_s: float = PROOF_DEADLINE_S) -> Reply:
+    """The server's reply to a command, or the error that came instead; a TimeoutError where nothing came."""
     session = bench.session(name)
     try:
-        (reply,) = await session.call(command)
+        async with asyncio.timeout(within_s):
+            (reply,) = await session.call(command)
     except (RedisError, OSError) as error:
         return error
     finally:
@@ -43,15 +44,12 @@ async def try_to_fork(bench: Bench, name: str) -> Reply:
     async def tried() -> bool:
         nonlocal reply
         reply = await provoke(bench, name, ("BGSAVE",))
-        return not (isinstance(reply, ResponseError) and any(words in str(reply) for words in _OTHER_CHILD))
+        return not _is_for_later(reply)
 
-    try:
-        async with asyncio.timeout(_SAVED_DEADLINE_S):
-            await eventually(tried, float("inf"))
-    except TimeoutError:
+    if not await eventually(tried, _SAVED_DEADLINE_S):
         raise InjectionError(
-            f"{name} did not try to fork within {_SAVED_DEADLINE_S} s. BGSAVE: {reply or 'no answer'}"
-        ) from None
+            f"{name} did not try to fork within {_SAVED_DEADLINE_S} s. BGSAVE: {str(reply) or 'no answer'}"
+        )
     return reply
 
 
@@ -64,16 +62,26 @@ async def save_again(bench: Bench, name: str) -> None:
     if bench.node(name).role is Role.SENTINEL:
         return
     await bench.answers(name)
-    info = str(await bench.ask(name, "INFO", "persistence"))
     rules = await bench.ask(name, "CONFIG", "GET", "save")
-    if "rdb_last_bgsave_status:err" not in info or not isinstance(rules, list) or not rules[1]:
+    if not isinstance(rules, list) or not rules[1]:
         return
-    reply = await provoke(bench, name, ("BGSAVE", "SCHEDULE"))
-    if isinstance(reply, ResponseError):
-        raise RevertError(f"{name} cannot save: {reply}")
 
     async def saved() -> bool:
-        return "rdb_last_bgsave_status:ok" in str(await bench.ask(name, "INFO", "persistence"))
+        info = str(await bench.ask(name, "INFO", "persistence"))
+        if "rdb_last_bgsave_status:err" not in info:
+            return True
+        if "rdb_bgsave_in_progress:0" in info:
+            reply = await provoke(bench, name, ("BGSAVE", "SCHEDULE"))
+            if isinstance(reply, ResponseError) and not _is_for_later(reply):
+                raise RevertError(f"{name} cannot save: {reply}")
+        return False
 
     if not await eventually(saved, _SAVED_DEADLINE_S):
         raise RevertError(f"{name} still says that its last save failed.", f"labctl logs {name}")
+
+
+def _is_for_later(reply: Reply) -> bool:
+    """Whether BGSAVE was not even tried: the server loads, or has a child already."""
+    if isinstance(reply, ResponseError):
+        return any(words in str(reply) for words in _OTHER_CHILD)
+    return isinstance(reply, BusyLoadingError)

@@ -21,6 +21,8 @@ from labctl.model.fault import (
     HoldKnob,
     HoldLimit,
     HoldPaused,
+    HoldSetting,
+    HoldTraffic,
     LinkAction,
     ServerState,
 )
@@ -29,6 +31,11 @@ from labctl.runtime.shim import Lost
 
 _SHUTDOWN_DEADLINE_S = 20.0
 """SHUTDOWN waits up to 10 s for replicas to catch up (`shutdown-timeout`), then may have to save."""
+
+
+_FAILED_SHUTDOWN = "Errors trying to SHUTDOWN"
+"""Said also while the first AOF after a full resync is written, which is soon over."""
+_ASK_AGAIN_S = 0.1
 
 
 class Servers(Effect):
@@ -49,6 +56,13 @@ class Servers(Effect):
             raise InjectionError(
                 f"It would have no effect: {', '.join(gone)} {'is' if len(gone) == 1 else 'are'} not running.",
                 "labctl status; labctl chaos ls",
+            )
+        told = {a.node for a in actions if isinstance(a, HoldKnob | HoldFull | HoldSetting | HoldTraffic)}
+        frozen = [name for name in sorted(told) if await self.bench.state(name) is ServerState.PAUSED]
+        if frozen:
+            raise InjectionError(
+                f"It cannot be seen to take effect: {', '.join(frozen)} {'is' if len(frozen) == 1 else 'are'} frozen.",
+                "labctl chaos ls; labctl heal",
             )
         for action in only(HoldDown, actions):
             if action.by is Ending.POWER:
@@ -144,15 +158,20 @@ class Servers(Effect):
         """The connection closes instead of an answer; an answer is a refusal."""
         if await self.bench.state(name) is ServerState.PAUSED:
             await self.bench.runtime.resume(self.bench.node(name))
-        session = self.bench.session(name)
+        session, reply = self.bench.session(name), None
         try:
             async with asyncio.timeout(_SHUTDOWN_DEADLINE_S):
-                (reply,) = await session.call(("SHUTDOWN", *options))
-                raise InjectionError(f"{name} refused to shut down: {reply}")
+                while True:
+                    (reply,) = await session.call(("SHUTDOWN", *options))
+                    if _FAILED_SHUTDOWN not in str(reply):
+                        raise InjectionError(f"{name} refused to shut down: {reply}")
+                    await asyncio.sleep(_ASK_AGAIN_S)
+        except TimeoutError:
+            raise InjectionError(
+                f"{name} did not shut down within {_SHUTDOWN_DEADLINE_S:g} s: {reply or 'it does not answer'}"
+            ) from None
         except (RedisError, OSError):
             await self._until_gone(name)
-        except TimeoutError:
-            raise InjectionError(f"{name} did not shut down within {_SHUTDOWN_DEADLINE_S:g} s.") from None
         finally:
             await session.close()
 

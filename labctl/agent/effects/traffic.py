@@ -6,6 +6,8 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 
+from redis.exceptions import RedisError
+
 from labctl.agent.effects.base import Bench, Effect, Felt, only, raise_together
 from labctl.agent.traffic import PATTERNS
 from labctl.agent.traffic.base import Pattern
@@ -34,12 +36,13 @@ class Traffic(Effect):
         return Felt(sum(f.times for f in felt), felt[0].some, felt[0].none) if felt else None
 
     async def apply(self, touched: tuple[Action, ...], standing: tuple[Action, ...]) -> None:
-        """See `Effect`. A pattern whose server was started again starts again too."""
+        """See `Effect`. A pattern whose server is started again goes on by itself."""
         wanted = set(only(HoldTraffic, standing))
         for claim in dict.fromkeys(only(HoldTraffic, touched)):
             running = self._running.get(claim)
             if claim in wanted:
                 if running is None or running[1].done():
+                    await self._end(claim)
                     await self._start(claim)
             else:
                 await self._end(claim)
@@ -69,18 +72,22 @@ class Traffic(Effect):
         if await self.bench.state(claim.node) is ServerState.GONE:
             return
         pattern = self._pattern(claim)
-        self._running[claim] = pattern, asyncio.create_task(pattern.run(), name=f"{claim.pattern} {claim.node}")
+        self._running[claim] = pattern, asyncio.create_task(pattern.persist(), name=f"{claim.pattern} {claim.node}")
 
     async def _end(self, claim: HoldTraffic) -> None:
         running = self._running.pop(claim, None)
         if running is not None:
             pattern, task = running
             task.cancel()
-            with suppress(asyncio.CancelledError, LabError, OSError):
-                await task
-            await pattern.close()
+            try:
+                with suppress(asyncio.CancelledError, LabError, RedisError, OSError):
+                    await task
+            finally:
+                await pattern.close()
 
     async def _bitten(self, claim: HoldTraffic) -> str:
+        if claim not in self._running:
+            raise InjectionError(f"{claim.pattern} on {claim.node}: it is not running.", "labctl status")
         pattern, task = self._running[claim]
         bitten = asyncio.create_task(pattern.bitten.wait())
         try:

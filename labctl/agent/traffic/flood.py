@@ -69,7 +69,7 @@ class Flood(Pattern):
         fields = info(str(await self.bench.ask(self.node, "INFO", "replication")))
         first = int(fields["repl_backlog_first_byte_offset"])
         offsets = {name: view.node(name).offset for name in names}
-        if not all(offset < first - 1 for offset in offsets.values()):
+        if not all(view.node(name).up for name in names) or not all(o < first - 1 for o in offsets.values()):
             return False
         where = ", ".join(f"{name} is at {offset}" for name, offset in offsets.items())
         self.bite(f"the backlog begins at offset {first}; {where}, so only a full resync can follow")

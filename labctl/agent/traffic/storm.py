@@ -6,13 +6,15 @@ import asyncio
 import socket
 from typing import ClassVar
 
-from labctl.agent.effects.base import LOOK_S, eventually
+from labctl.agent.effects.base import eventually
 from labctl.agent.traffic.base import Pattern
 from labctl.errors import InjectionError
 
 _BATCH = 256
 _EXTRA = 16
 """More than fit, so that none is left should another client go."""
+_ACCEPTED_S = 30.0
+_SILENCE_S = 0.5
 
 
 class Storm(Pattern):
@@ -36,11 +38,18 @@ class Storm(Pattern):
                 raise InjectionError(f"{count} connections on top of {before}, and newcomers are still let in.")
             self.bite(f"{limit} connections are open (maxclients) and newcomers are turned away")
         else:
-            now = await self._connected(session)
-            if now < before + count:
-                raise InjectionError(f"{count} connections were opened; the server counts {now - before}.")
+            now = before
+
+            async def counted() -> bool:  # it accepts a few a round of its event loop
+                nonlocal now
+                now = await self._connected(session)
+                return now > count
+
+            if not await eventually(counted, _ACCEPTED_S):
+                raise InjectionError(f"{count} connections were opened; the server counts {now}.")
             self.bite(f"{now} connections are open, {before} before")
-        await asyncio.Event().wait()
+        await asyncio.get_running_loop().sock_recv(self._sockets[0], 1)  # which the server never sends
+        raise ConnectionResetError("the server closed a connection")
 
     async def _open(self, count: int) -> None:
         node = self.bench.node(self.node)
@@ -60,20 +69,22 @@ class Storm(Pattern):
     async def _turned_away(self) -> bool:
         """The server closes the newcomer (over plaintext it first says why)."""
         node = self.bench.node(self.node)
-        for _ in range(20):
+
+        async def closed() -> bool:
             reader, writer = await asyncio.open_connection(node.host, node.port)
+            said = b""
             try:
-                async with asyncio.timeout(0.5):
+                async with asyncio.timeout(_SILENCE_S):
                     said = await reader.read(100)
-                if not said or b"max number of clients" in said:
-                    return True
-            except TimeoutError:
-                await asyncio.sleep(LOOK_S)
+            except TimeoutError:  # let in, or not looked at yet
+                return False
             except OSError:
-                return True
+                pass
             finally:
                 writer.transport.abort()
-        return False
+            return not said or b"max number of clients" in said
+
+        return await eventually(closed, _ACCEPTED_S)
 
     async def close(self) -> None:
         """See `Pattern`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labctl.errors import InjectionError
+from labctl.errors import InjectionError, LabError
 from labctl.model.fault import Packets, Resource, ServerState
 from labctl.model.plan import LabPlan, NodePlan, Secrets, TlsFiles
 from labctl.model.topology import Role
@@ -23,7 +23,7 @@ from labctl.runtime.docker.limits import ContainerLimits, limits
 from labctl.runtime.docker.names import ID, NODE, PART, Names, Part
 from labctl.runtime.docker.pods import FILES, SERVER_USER, hardened, not_startable
 from labctl.runtime.docker.remove import remove_lab
-from labctl.runtime.process import STOP_DEADLINE_S, tail
+from labctl.runtime.process import ASK_AGAIN_S, STOP_DEADLINE_S, TERM_DEADLINE_S, tail
 from labctl.store.folders import LabFolder
 
 NODE_FOLDER = f"{FILES}/node"
@@ -166,9 +166,28 @@ class DockerRuntime:
         await self._until(node, ServerState.GONE, "did not end after SIGKILL")
 
     async def stop(self, node: NodePlan) -> None:
-        """SIGTERM."""
+        """SIGTERM, as often as it takes: Redis refuses it while it writes the first AOF after a full resync, and forgets it."""
         await self._signal(node, "SIGTERM")
-        await self._until(node, ServerState.GONE, "did not end after SIGTERM")
+        ended = asyncio.Event()
+        asking = asyncio.create_task(self._ask_again(node, ended))
+        try:
+            await self._until(node, ServerState.GONE, "did not end after SIGTERM", TERM_DEADLINE_S)
+        except InjectionError:
+            await self.kill(node)  # or it would end later, when nobody expects it
+            raise
+        finally:
+            ended.set()
+            await asking  # a signal on its way must not meet the next server
+
+    async def _ask_again(self, node: NodePlan, ended: asyncio.Event) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_AGAIN_S):
+                    await ended.wait()
+            if ended.is_set():
+                return
+            with suppress(LabError):
+                await self._signal(node, "SIGTERM")
 
     async def pause(self, node: NodePlan) -> None:
         """Freeze the container's control group."""
@@ -277,14 +296,16 @@ class DockerRuntime:
             if error.status not in _GONE_ALREADY:
                 raise
 
-    async def _until(self, node: NodePlan, wanted: ServerState, complaint: str) -> None:
+    async def _until(
+        self, node: NodePlan, wanted: ServerState, complaint: str, within_s: float = STOP_DEADLINE_S
+    ) -> None:
         try:
-            async with asyncio.timeout(STOP_DEADLINE_S):
+            async with asyncio.timeout(within_s):
                 while await self.state(node) is not wanted:  # noqa: ASYNC110 - the engine has an event for some only
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise InjectionError(
-                f"{node.name} {complaint} within {STOP_DEADLINE_S:g} s.", f"Its last words:\n{self.last_words(node)}"
+                f"{node.name} {complaint} within {within_s:g} s.", f"Its last words:\n{self.last_words(node)}"
             ) from None
 
 
