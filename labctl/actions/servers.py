@@ -82,7 +82,7 @@ async def hand_over(
             raise LabError(f"{name} has nobody to hand over to.")
 
     def demoted(view: View) -> list[str]:
-        return [f"{name} is still primary"] if view.node(name).role is Role.PRIMARY else []
+        return [] if view.node(name).role is Role.REPLICA else [f"{name} is not a replica yet"]
 
     await operator.until(f"{name} hands over", demoted)
     if operator.plan.topology.kind is Kind.REPLICA:  # nobody else would: Sentinels do, and a Cluster has nodes.conf

@@ -16,6 +16,9 @@ from labctl.model.plan import LabPlan, NodePlan, Secrets, TlsFiles
 CONNECT_TIMEOUT_S = 2.0
 """A node on loopback either accepts at once or hangs."""
 
+OTHER_CHILD = ("in progress", "child process is active")
+"""Of BGSAVE's refusals, those that say that there is a child already. A fork that fails is answered without a word."""
+
 Reply = Any
 """What a command answers in RESP2: str, int, None, a list of these, or the ResponseError instead."""
 

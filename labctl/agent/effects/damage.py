@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from labctl.agent.effects.base import BACK_DEADLINE_S, Effect, eventually, only
-from labctl.agent.effects.local import data_folder, process_id
-from labctl.errors import InjectionError
+from labctl.agent.effects.local import data_folder, end_children, process_id
+from labctl.errors import InjectionError, RevertError
 from labctl.faults.claims import server_states
 from labctl.model.fault import Action, Damage, HoldDamaged, ServerState
 
@@ -69,6 +69,7 @@ class Damaged(Effect):
     async def _damage(self, claim: HoldDamaged, standing: tuple[Action, ...]) -> None:
         node = self.bench.node(claim.node)
         await self.bench.runtime.kill(node)
+        await end_children(self.bench, claim.node)
         path = self._file(claim)
         if path is None:
             raise InjectionError(f"The {claim.file} file of {claim.node} is gone.")
@@ -85,6 +86,8 @@ class Damaged(Effect):
 
     async def _give_back(self, claim: HoldDamaged, standing: tuple[Action, ...]) -> None:
         node, kept, path = self.bench.node(claim.node), self._kept(claim), self._file(claim)
+        if kept.exists() and not await self._has_met(claim):
+            raise RevertError(f"{claim.node} neither answers nor ends on its damaged {claim.file}.")
         if await self.bench.state(claim.node) is ServerState.GONE:
             if kept.exists() and path is not None:
                 shutil.copyfile(kept, path)
@@ -94,20 +97,24 @@ class Damaged(Effect):
 
     async def _met(self, claim: HoldDamaged) -> str:
         """What the server did when it met the file: ended, or answered."""
-
-        async def settled() -> bool:
-            if await self.bench.state(claim.node) is ServerState.GONE:
-                return True
-            view = await self.bench.view(claim.node)
-            return view.up and not view.loading
-
-        if not await eventually(settled, BACK_DEADLINE_S):
+        if not await self._has_met(claim):
             raise InjectionError(f"{claim.node} neither answers nor ends on its damaged {claim.file}.")
         if await self.bench.state(claim.node) is ServerState.GONE:
             words = self.bench.runtime.last_words(self.bench.node(claim.node), 1).strip()
             return f"{claim.node} refuses to start: {words}"
         view = await self.bench.view(claim.node)
         return f"{claim.node} started all the same, with {view.keys} keys"
+
+    async def _has_met(self, claim: HoldDamaged) -> bool:
+        """Whether it has ended, is frozen or has loaded what it found; waits for that."""
+
+        async def settled() -> bool:
+            if await self.bench.state(claim.node) is not ServerState.RUNNING:
+                return True
+            view = await self.bench.view(claim.node)
+            return view.up and not view.loading
+
+        return await eventually(settled, BACK_DEADLINE_S)
 
     def _file(self, claim: HoldDamaged) -> Path | None:
         data = data_folder(self.bench, claim.node)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
+from labctl.agent.effects.base import PROOF_DEADLINE_S, eventually
 from labctl.errors import CapabilityError, InjectionError
 from labctl.plan.config import DATA_FOLDER
 from labctl.runtime import shim
 from labctl.runtime.base import LocalProcesses
+from labctl.runtime.marker import marked_processes, send_signal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,23 @@ def process_id(bench: Bench, name: str) -> int:
     if pid is None:
         raise InjectionError(f"{name} is not running.", "labctl status; labctl chaos ls")
     return pid
+
+
+async def end_children(bench: Bench, name: str) -> None:
+    """End what a server that was killed has forked: a child that saves goes on, and puts its dump in place in the end.
+
+    Raises:
+        InjectionError: It does not end.
+    """
+
+    async def ended() -> bool:
+        children = [process for process in marked_processes(bench.plan.lab_id) if process.node == name]
+        for child in children:
+            send_signal(child, signal.SIGKILL)
+        return not children
+
+    if not await eventually(ended, PROOF_DEADLINE_S):
+        raise InjectionError(f"A child of {name} does not end.")
 
 
 def data_folder(bench: Bench, name: str) -> Path:

@@ -10,14 +10,13 @@ from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 from labctl.agent.effects.base import PROOF_DEADLINE_S, eventually
 from labctl.errors import InjectionError, RevertError
 from labctl.model.topology import Role
+from labctl.observe.access import OTHER_CHILD
 
 if TYPE_CHECKING:
     from labctl.agent.effects.base import Bench
     from labctl.observe.access import Reply
 
 _SAVED_DEADLINE_S = 30
-_OTHER_CHILD = ("in progress", "child process is active")
-"""Of BGSAVE's refusals, those that say that there is a child already. A fork that fails is answered without a word."""
 
 
 async def provoke(bench: Bench, name: str, command: tuple[str, ...], within_s: float = PROOF_DEADLINE_S) -> Reply:
@@ -83,5 +82,5 @@ async def save_again(bench: Bench, name: str) -> None:
 def _is_for_later(reply: Reply) -> bool:
     """Whether BGSAVE was not even tried: the server loads, or has a child already."""
     if isinstance(reply, ResponseError):
-        return any(words in str(reply) for words in _OTHER_CHILD)
+        return any(words in str(reply) for words in OTHER_CHILD)
     return isinstance(reply, BusyLoadingError)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 
 from redis.exceptions import RedisError
 
 from labctl.agent.effects.base import PROOF_DEADLINE_S, Bench, Effect, eventually, only, raise_together
-from labctl.agent.effects.local import data_folder, page, require_shim
+from labctl.agent.effects.local import data_folder, end_children, page, require_shim
 from labctl.agent.proof import hangs_up
 from labctl.errors import InjectionError
 from labctl.faults.claims import server_states
@@ -26,7 +25,6 @@ from labctl.model.fault import (
     LinkAction,
     ServerState,
 )
-from labctl.runtime.marker import marked_processes, send_signal
 from labctl.runtime.shim import Lost
 
 _SHUTDOWN_DEADLINE_S = 20.0
@@ -148,9 +146,7 @@ class Servers(Effect):
     async def _lose_power(self, name: str) -> None:
         """What it forked, a rewriting child, dies with it. The kernel writes nothing more for a dead process."""
         await self.bench.runtime.kill(self.bench.node(name))
-        for process in marked_processes(self.bench.plan.lab_id):
-            if process.node == name:
-                send_signal(process, signal.SIGKILL)
+        await end_children(self.bench, name)
         with page(self.bench, name) as shared:
             self._lost[name] = shared.lose_unsynced(data_folder(self.bench, name))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
 
-from labctl.agent.effects.base import LOOK_S, Bench, Effect, only
+from labctl.agent.effects.base import LOOK_S, PROOF_DEADLINE_S, Bench, Effect, eventually, only
 from labctl.errors import InjectionError
 from labctl.model.conditions import primaries
 from labctl.model.fault import Action, Trigger
 
 FAILOVER_DEADLINE_S = 30.0
 """A planned failover takes 0.05 s (Cluster) to 2 s (Sentinel); past this it has failed."""
+_MANUAL_FAILOVER_S = 6.0
+"""A Cluster's replica gives a manual failover up after 5 s (CLUSTER_MF_TIMEOUT, cluster.h) and says so in its log alone."""
 
 
 class Triggers(Effect):
@@ -25,7 +29,14 @@ class Triggers(Effect):
         triggers = list(only(Trigger, actions))
         if not triggers:
             return
-        before = frozenset(node.name for node in primaries(await self.bench.observer.poll()))
+        before: frozenset[str] = frozenset()
+
+        async def known() -> bool:
+            nonlocal before
+            before = frozenset(node.name for node in primaries(await self.bench.observer.poll()))
+            return bool(before)
+
+        await eventually(known, PROOF_DEADLINE_S)  # a primary that is busy for a moment is one all the same
         for trigger in triggers:
             self._before[trigger] = before
             await self.bench.ask(trigger.node, *trigger.command)
@@ -36,9 +47,14 @@ class Triggers(Effect):
 
     async def _promoted(self, trigger: Trigger, before: frozenset[str]) -> str:
         """Wait until the new primary says so itself."""
+        again_s = time.monotonic() + _MANUAL_FAILOVER_S
         try:
             async with asyncio.timeout(FAILOVER_DEADLINE_S):
                 while True:
+                    if trigger.command[:2] == ("CLUSTER", "FAILOVER") and time.monotonic() > again_s:
+                        again_s += _MANUAL_FAILOVER_S
+                        with suppress(InjectionError):
+                            await self.bench.ask(trigger.node, *trigger.command)
                     now = {node.name for node in primaries(await self.bench.observer.poll())}
                     new = now & {trigger.promotes} if trigger.promotes else now - before
                     if new:
