@@ -50,9 +50,23 @@ def _terminated(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def _unraisable(lost: sys.UnraisableHookArgs) -> None:
+    """An interrupt that came where nothing can be raised, in a destructor for example, comes again a moment later."""
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
+        return
+    from _thread import interrupt_main  # noqa: PLC0415 - next to never wanted
+    from threading import Timer  # noqa: PLC0415
+
+    again = Timer(0.01, interrupt_main, (signal.SIGTERM,))  # whose handler is ours, also where SIGINT is ignored
+    again.daemon = True
+    again.start()
+
+
 def main() -> NoReturn:
     """Entry point. A user's mistake is a sentence and a hint, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _unraisable
     try:
         app(standalone_mode=True)
     except LabError as error:

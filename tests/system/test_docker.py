@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,6 @@ from labctl.runtime.docker.images import BUILT_LABCTL
 from labctl.runtime.docker.names import Names, Part
 from labctl.runtime.docker.pods import PortTakenError, make_network, start_gateway
 from labctl.runtime.docker.remove import remove_lab
-from labctl.store.folders import allocation_lock
 from tests.support.client import Client
 from tests.support.command import REPOSITORY, Labctl, labctl_at, until
 from tests.support.containers import (
@@ -319,9 +319,10 @@ def test_an_exported_lab_goes_on_without_labctl(labctl: Labctl, tmp_path: Path, 
     folder = tmp_path / topology
     project = f"labctl-test-{os.getpid()}-{topology}"
     try:
-        with allocation_lock():  # no lab takes one of its ports meanwhile
-            ports = labctl.json("export", "compose", topology, "--engine", ENGINE, "--out", str(folder))["ports"]
-            _compose(folder, project, "up", "-d")
+        # ports among which no lab looks for its own meanwhile
+        apart = replace(labctl, env={**labctl.env, "LABCTL_FIRST_PORT": "13601"})
+        ports = apart.json("export", "compose", topology, "--engine", ENGINE, "--out", str(folder))["ports"]
+        _compose(folder, project, "up", "-d")
         services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
         servers = [name for name, service in services.items() if "healthcheck" in service]
         until(lambda: _healthy(project) == len(servers), f"{len(servers)} healthy services")

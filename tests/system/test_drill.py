@@ -17,9 +17,9 @@ from labctl.model.message import Topic
 from labctl.store.messages import read_messages
 from tests.support.command import Done, Labctl, Running, labctl_at, send, until
 from tests.support.loaded_page import PHONE, chromium, opened
-from tests.support.votes import drilled
+from tests.support.votes import ATTEMPTS, drilled
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(ATTEMPTS * 170 + 60)]
 
 LOSSY = """
 title: A server without persistence is killed
@@ -128,7 +128,7 @@ def test_its_report_reads_like_a_story(failover: tuple[Labctl, Done]) -> None:
 
 def test_check_says_the_same_from_the_folder_alone(failover: tuple[Labctl, Done], tmp_path: Path) -> None:
     labctl, done = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     moved = tmp_path / "elsewhere"
     shutil.copytree(labctl.home / "runs" / run["run"], moved)
     kept = json.loads((moved / "verdicts.json").read_bytes())
@@ -149,7 +149,7 @@ def test_check_says_the_same_from_the_folder_alone(failover: tuple[Labctl, Done]
 
 def test_its_page_opens_in_a_browser(failover: tuple[Labctl, Done]) -> None:
     labctl, done = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     page = Path(run["page"])
     assert f"Page:     {page}" in done.out
     assert page.stat().st_size < 2_000_000
@@ -163,7 +163,7 @@ def test_its_page_opens_in_a_browser(failover: tuple[Labctl, Done]) -> None:
 
 def test_what_sentinels_said_is_in_the_run(failover: tuple[Labctl, Done]) -> None:
     labctl, _ = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     for phase in ("1-kill", "2-partition"):
         heard = read_messages(labctl.home / "runs" / run["run"] / f"{phase}.messages.gz")
         assert (heard.dropped, heard.unreadable, heard.why_not) == (0, (), "")
@@ -181,7 +181,7 @@ def test_what_sentinels_said_is_in_the_run(failover: tuple[Labctl, Done]) -> Non
 
 def test_two_reports_side_by_side(failover: tuple[Labctl, Done], tmp_path: Path) -> None:
     labctl, _ = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     moved = tmp_path / "elsewhere"
     shutil.copytree(labctl.home / "runs" / run["run"], moved)
     compared = labctl.json("report", "--compare", run["run"], str(moved))
@@ -219,7 +219,7 @@ def test_a_damaged_history_is_refused(
     failover: tuple[Labctl, Done], tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     labctl, _ = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     moved = tmp_path / "elsewhere"
     shutil.copytree(labctl.home / "runs" / run["run"], moved)
     history = moved / "2-partition.history"
@@ -232,7 +232,7 @@ def test_a_damaged_history_is_refused(
 
 def test_a_damaged_run_is_refused(failover: tuple[Labctl, Done], tmp_path: Path) -> None:
     labctl, _ = failover
-    (run,) = labctl.json("runs")
+    run = labctl.json("runs")[-1]
     moved = tmp_path / "elsewhere"
     shutil.copytree(labctl.home / "runs" / run["run"], moved)
     text = (moved / "run.json").read_text()

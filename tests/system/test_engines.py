@@ -1,7 +1,6 @@
 """What labctl believes of each engine here, held against the running server."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from labctl.engines.select import select_engine
 from labctl.errors import CapabilityError
 from labctl.model.engine import Capability, Engine, Flavour
 from tests.support.command import control_groups
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.system
 
@@ -35,13 +35,6 @@ PATIENCE_S = 20.0
 def engine(request: pytest.FixtureRequest) -> Engine:
     found: Engine = request.param
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 def wait_for(client: redis.Redis, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -132,13 +125,14 @@ def test_tls_serves_where_the_probe_says_so_and_only_there(engine: Engine, tmp_p
 
 
 def test_a_fresh_probe_agrees_and_leaves_no_process(engine: Engine) -> None:
+    before = {child.pid for child in psutil.Process().children()}
     answer = probe(engine.path)
     assert (answer.flavour, answer.version, capabilities(answer)) == (
         engine.flavour,
         engine.version,
         engine.capabilities,
     )
-    assert not [child for child in psutil.Process().children() if child.name() in Path(engine.path).name]
+    assert {child.pid for child in psutil.Process().children()} <= before
 
 
 @pytest.mark.parametrize("name", library.names("topologies"))

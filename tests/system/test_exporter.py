@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from tests.support.command import Labctl, labctl_at, until
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("exporter")]
 
@@ -59,6 +60,19 @@ def scrape(labctl: Labctl, lab: str, path: str = "") -> Metrics:
     return parsed(fetch(labctl.json("status", "--lab", lab)["metrics"] + path))
 
 
+def whole(labctl: Labctl, lab: str, *without: str) -> Metrics:
+    """A scrape that every node but some had the time to answer: half a second, and the machine is busy with other tests."""
+    names = [node["name"] for node in labctl.plan(lab)["nodes"] if node["name"] not in without]
+
+    def found() -> Metrics | None:
+        metrics = scrape(labctl, lab)
+        return metrics if all(metrics.value("redis_up", node=name) == 1 for name in names) else None
+
+    metrics = until(found, f"a scrape of {', '.join(names)}")
+    assert metrics is not None
+    return metrics
+
+
 @pytest.fixture(scope="module")
 def labctl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labctl]:
     """A lab with Sentinels, and a Cluster."""
@@ -74,8 +88,7 @@ def real_exporter() -> Iterator[str]:
     """A redis_exporter; the address at which it scrapes whatever it is told to."""
     if REAL is None:
         pytest.skip("no redis_exporter on this machine: apt-get install prometheus-redis-exporter")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     command = [REAL, "-web.listen-address", f"127.0.0.1:{port}", "-redis.addr", "", "-include-system-metrics"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
@@ -92,7 +105,7 @@ def _answers(port: int) -> bool:
 
 
 def test_names_and_labels_are_those_of_redis_exporter(labctl: Labctl) -> None:
-    ours = {lab: scrape(labctl, lab) for lab in ("sentinel", "cluster")}
+    ours = {lab: whole(labctl, lab) for lab in ("sentinel", "cluster")}
     with real_exporter() as target:
         for lab, found in ours.items():
             for node in labctl.plan(lab)["nodes"]:
@@ -117,7 +130,7 @@ def test_values_are_those_of_redis_exporter(labctl: Labctl) -> None:
     )
     with real_exporter() as target:
         for lab in ("sentinel", "cluster"):
-            found = scrape(labctl, lab)
+            found = whole(labctl, lab)
             for node in labctl.plan(lab)["nodes"]:
                 theirs = parsed(fetch(f"{target}127.0.0.1:{node['port']}"))
                 for name in names.split():
@@ -127,17 +140,15 @@ def test_values_are_those_of_redis_exporter(labctl: Labctl) -> None:
 def test_a_frozen_node_is_not_up_and_holds_up_nobody(labctl: Labctl) -> None:
     fault = labctl.json("chaos", "pause", "sentinel-3", "--lab", "sentinel", "--for", "1h")
     try:
-        found = scrape(labctl, "sentinel")
+        found = whole(labctl, "sentinel", "sentinel-3")
         assert found.value("redis_up", node="sentinel-3") == 0
         assert found.value("redis_uptime_in_seconds", node="sentinel-3") is None
         assert found.value("labctl_server_state", node="sentinel-3", state="paused") == 1
         assert found.value("labctl_fault_active", kind="pause", target="sentinel-3", id=str(fault["id"])) == 1
-        assert [found.value("redis_up", node=f"redis-{n}") for n in (1, 2, 3)] == [1, 1, 1]
         assert scrape(labctl, "sentinel").value("redis_up", node="sentinel-3") == 0, "it is still hanging"
     finally:
         labctl.run("heal", "--lab", "sentinel")
-    found = scrape(labctl, "sentinel")
-    assert found.value("redis_up", node="sentinel-3") == 1
+    found = whole(labctl, "sentinel")
     assert found.value("labctl_faults") == 0
 
 
@@ -226,7 +237,7 @@ def test_a_new_agent_serves_again(labctl: Labctl) -> None:
     agent.send_signal(signal.SIGKILL)
     until(lambda: labctl.json("status", "--lab", "sentinel")["agent_pid"] != old, "a new agent")
     until(lambda: labctl.json("status", "--lab", "sentinel")["metrics"], "its metrics")
-    assert scrape(labctl, "sentinel").value("redis_up", node="redis-1") == 1
+    whole(labctl, "sentinel")
 
 
 def test_a_certificates_end_is_what_the_node_shows(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -234,8 +245,7 @@ def test_a_certificates_end_is_what_the_node_shows(tmp_path_factory: pytest.Temp
         up = labctl.run("up", "standalone-tls-acl", code=None)
         if up.code != 0:
             pytest.skip("no server with TLS on this machine: apt-get install redis-server")
-        found = scrape(labctl, "standalone-tls-acl")
-        assert found.value("redis_up", node="redis-1") == 1
+        found = whole(labctl, "standalone-tls-acl")
         ends = found.value("labctl_certificate_not_after_seconds", node="redis-1")
         assert ends is not None
         assert ends > time.time()

@@ -69,6 +69,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def test_plaintext_is_refused_on_every_port_but_the_labs_own_apis(lab: Secured) -> None:
+    until(lambda: lab.labctl.json("status")["links"]["api"], "the links' API, which comes when the lab is up already")
     status = lab.labctl.json("status")
     apis = {*status["links"]["api"], urlsplit(status["metrics"]).netloc}
     ports = {port for host, port in lab.labctl.listeners() if f"{host}:{port}" not in apis}

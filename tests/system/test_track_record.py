@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.track_record import ENTRIES
 from tests.support.command import REPOSITORY, Labctl
-from tests.support.votes import drilled
+from tests.support.votes import ATTEMPTS, drilled
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(ATTEMPTS * 170 + 60)]
 SCENARIOS = sorted(path.stem for path in (REPOSITORY / "scenarios" / "track-record").glob("*.yaml"))
 
 

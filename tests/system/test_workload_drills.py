@@ -18,7 +18,9 @@ from tests.support.command import labctl_at
 pytestmark = pytest.mark.system
 
 HOLDS, MAY_LOSE, LOSES = "holds", "may lose", "loses"
-CRASH = {"at": "600ms", "kill": "redis-1", "for": "300ms"}
+CRASH = {"at": "600ms", "id": "crash", "kill": "redis-1", "for": "300ms"}
+AND_ON = {"after": "crash.end", "delay": "1s", "command": "redis-1", "with": {"send": "PING"}}
+"""Clients go on for a second after the restart, however long that took."""
 
 
 def phase(
@@ -114,6 +116,7 @@ FORGETFUL = {
             "bank": MAY_LOSE,  # all accounts together are gone, and a read of none of them is refused, not wrong
         },
         CRASH,
+        AND_ON,
     ),
 }
 
@@ -129,7 +132,8 @@ VOTERS = {
     "redlock-forgotten": phase(
         run("redlock", clients=6, instances=5, lease_ms=2500, stall=1.0),  # whoever has it keeps it until it ends
         {"mutex": LOSES},
-        {"at": "500ms", "kill": "redis-1,redis-2,redis-3", "for": "100ms"},
+        {"at": "500ms", "id": "crash", "kill": "redis-1,redis-2,redis-3", "for": "100ms"},
+        AND_ON,
         options={"mutex": {"lease_ms": 2500}},
     ),
     # Each key has one server: with nothing persisted, those of the one that crashes lose.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -71,3 +73,27 @@ def test_a_reply_as_redis_cli_shows_it() -> None:
         "   2) 1) c",
         "      2) d",
     ]
+
+
+LOST = """
+import os, signal, sys, time
+import labctl.cli
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+def app(standalone_mode):
+    Dying()
+    while True:
+        time.sleep(0.01)
+
+labctl.cli.app = app
+labctl.cli.main()
+"""
+
+
+def test_an_interrupt_where_nothing_can_be_raised_comes_again() -> None:
+    done = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "labctl: interrupted\n")

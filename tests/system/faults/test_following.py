@@ -25,6 +25,7 @@ def lab(command: Labctl, tmp_path: Path) -> Iterator[Trial]:
     one = Trial(command, "chase")
     yield one
     one.heal()
+    one.until_well()
     assert one.residue() == []
     command.run("down", "chase")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import Client, lab_client
+from tests.support.command import until
 from tests.system.faults.trial import Trial
 from tests.system.links.servers import Answer, ApiServer
 
@@ -28,7 +29,7 @@ def lab(trial: Callable[[str], Trial]) -> Iterator[Trial]:
 
 
 def toxiproxy(lab: Trial, method: str, path: str, body: Any = None) -> Answer:
-    (api,) = lab.status()["links"]["api"]
+    (api,) = until(lambda: lab.status()["links"]["api"], "the links' API, which comes when the lab is up already")
     return ApiServer("labctl", int(api.rpartition(":")[2])).call(method, path, body)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
+
 INSTALL = (
     "toxiproxy-server not on PATH: go install github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0 "
     "and rename it to toxiproxy-server"
@@ -53,15 +55,10 @@ class ApiServer:
             return Answer(answer.status, answer.read().decode())
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @contextlib.contextmanager
 def run_server(name: str) -> Iterator[ApiServer]:
     """Start one of the two servers, wait until it answers, and end it."""
-    port = _free_port()
+    port = free_port()
     if name == "labctl":
         command = [sys.executable, "-c", _LABCTL, str(port)]
     else:

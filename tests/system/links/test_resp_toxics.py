@@ -14,6 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from labctl.links.client import ToxiproxyClient
+from tests.support.command import until
+from tests.support.ports import free_port
 from tests.system.links.servers import ApiServer
 from tests.system.links.sockets import is_silent, receive, rest
 
@@ -30,8 +32,7 @@ def _binary() -> str:
 
 @pytest.fixture(scope="module")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = int(sock.getsockname()[1])
+    port = free_port()
     command = [_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(command, cwd=tmp_path_factory.mktemp("redis"), stdout=subprocess.DEVNULL)
     with redis.Redis(port=port) as probe:
@@ -186,6 +187,8 @@ def test_a_delayed_request_has_run_late_and_a_delayed_reply_in_time(setup: Setup
     setup.add("resp_delay", stream, command="SET", latency=3_600_000)
     sock = setup.raw()
     sock.sendall(b"SET k v\r\nPING\r\n")
+    if stream == "downstream":
+        until(lambda: setup.direct.get("k") == b"v", "the request to have run")
     assert is_silent(sock)
     assert (setup.direct.get("k") == b"v") is (stream == "downstream")
     setup.toxics.remove_toxic("r", f"resp_delay_{stream}")
@@ -199,6 +202,8 @@ def test_a_dropped_request_never_runs_and_a_dropped_reply_never_arrives(setup: S
     sock = setup.raw()
     sock.sendall(b"PING\r\nSET k v\r\nPING\r\n")
     assert receive(sock, 7) == b"+PONG\r\n"
+    if stream == "downstream":
+        until(lambda: setup.direct.get("k") == b"v", "the request to have run")
     assert is_silent(sock)
     assert (setup.direct.get("k") == b"v") is (stream == "downstream")
     setup.toxics.remove_toxic("r", f"resp_drop_{stream}")
@@ -261,8 +266,7 @@ def test_other_toxics_act_on_answers_too(setup: Setup) -> None:
 
 def test_a_dropped_replication_ack_leaves_the_replica_lagging(setup: Setup, redis_port: int, tmp_path: Path) -> None:
     """REPLCONF ACK has no reply, so it is lost alone: the stream goes on, and WAIT sees no replica."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = int(sock.getsockname()[1])
+    port = free_port()
     command = [_binary(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--replicaof"]
     process = subprocess.Popen([*command, "127.0.0.1", str(setup.port)], cwd=tmp_path, stdout=subprocess.DEVNULL)
     try:

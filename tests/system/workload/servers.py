@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import redis
 
 from labctl.model.endpoints import Endpoint, Endpoints
 from labctl.model.topology import Kind
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     import signal
@@ -24,23 +23,6 @@ if TYPE_CHECKING:
 
 SERVER = shutil.which("redis-server") or ""
 DEADLINE_S = 30.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel takes for outgoing connections.
-
-    At random, because other test runs on this machine look for ports too.
-    """
-    while True:
-        port = random.randrange(16_000, 28_000)
-        if port not in _taken:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)):
-                    _taken.add(port)
-                    return port
-
-
-_taken: set[int] = set()
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:

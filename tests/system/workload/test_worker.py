@@ -35,7 +35,7 @@ async def grown(paths: list[Path], size: int) -> None:
 def test_two_workers_write_one_history_together(topology, tmp_path) -> None:
     endpoints = topology("cluster").endpoints
     paths = [tmp_path / "first", tmp_path / "second"]
-    load = Workload("set", clients=3, options={"driver": "lean"})
+    load = Workload("set", clients=3, options={"driver": "lean", "timeout_ms": 20_000})
 
     async def run() -> None:
         specs = [spec(endpoints, path, number, load) for number, path in enumerate(paths)]
@@ -55,7 +55,7 @@ def test_a_worker_that_loses_its_owner_ends_and_leaves_a_readable_history(topolo
     endpoints = topology("standalone").endpoints
 
     async def run() -> None:
-        async with Worker(spec(endpoints, tmp_path / "history", 0, Workload("set"))):
+        async with Worker(spec(endpoints, tmp_path / "history", 0, Workload("set", options={"timeout_ms": 20_000}))):
             await grown([tmp_path / "history"], 5_000)
 
     asyncio.run(asyncio.wait_for(run(), 60))

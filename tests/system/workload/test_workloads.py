@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.system
 
 OK = OpOutcome.OK
+PATIENT = {"timeout_ms": 20_000, "connect_timeout_ms": 20_000}
+"""A busy machine takes its time, and these tests are about something else."""
 HARMLESS = {"Declined", "WatchError"}
 """Refusals that need no fault."""
 
@@ -191,7 +193,7 @@ def test_a_workload_without_faults_is_what_its_kind_promises(name, shape, driver
         with pytest.raises(UsageError, match=why):
             Runner([Workload(name)], {"clients": endpoints}, None, seed=1)  # type: ignore[arg-type]
         return
-    workload = Workload(name, clients=4, options={"driver": driver, "timeout_ms": 20_000, **OPTIONS.get(name, {})})
+    workload = Workload(name, clients=4, options={"driver": driver, **PATIENT, **OPTIONS.get(name, {})})
     history = recorded(tmp_path, endpoints, workload, OPERATIONS.get(name, 300))
     complaints = [op for op in history if op.outcome is not OK and op.error not in HARMLESS]
     assert complaints == []
@@ -203,7 +205,7 @@ def test_a_workload_without_faults_is_what_its_kind_promises(name, shape, driver
 @pytest.mark.parametrize("driver", list(Driver))
 @pytest.mark.parametrize("name", ["cas", "bank"])
 def test_the_lua_variants_do_what_the_watching_ones_do(name, driver, topology, tmp_path) -> None:
-    workload = Workload(name, options={"by": "lua", "driver": driver, "timeout_ms": 20_000})
+    workload = Workload(name, options={"by": "lua", "driver": driver, **PATIENT})
     history = recorded(tmp_path, topology("cluster").endpoints, workload)
     assert {op.error for op in history if op.outcome is not OK} <= {"Declined"}
     expect_all(name, history)
@@ -229,7 +231,7 @@ def test_a_lock_without_fencing_fails_when_its_holder_stalls_and_fencing_saves_t
 def test_the_same_seed_gives_each_process_the_same_choices(topology, tmp_path) -> None:
     def choices(folder: str, seed: int) -> dict[int, list[tuple[str, str]]]:
         (tmp_path / folder).mkdir()
-        workload = Workload("register", clients=2, options={"driver": "lean"})
+        workload = Workload("register", clients=2, options={"driver": "lean", **PATIENT})
         made: dict[int, list[tuple[str, str]]] = defaultdict(list)
         for op in recorded(tmp_path / folder, topology("standalone").endpoints, workload, 200, seed=seed):
             made[op.process].append((op.function, op.key.rpartition(":")[2]))
@@ -250,7 +252,7 @@ def test_a_write_that_disappears_is_found(topology, tmp_path) -> None:
             admin.delete(key)
             deleted.append(key)
 
-    workload = Workload("unique-writes", options={"driver": "lean"})
+    workload = Workload("unique-writes", options={"driver": "lean", **PATIENT})
     history = recorded(tmp_path, servers.endpoints, workload, before_final_reads=lose_one)
     finding = checkers.run("acked-writes", history)
     assert finding.outcome is Outcome.INVALID
