@@ -21,7 +21,7 @@ import psutil
 T = TypeVar("T")
 PATIENCE_S = 60.0
 """How long a test waits for what must come: far longer than it takes, for the machine may be busy with other tests."""
-WORKER = int(os.environ.get("PYTEST_XDISTWORKER", "gw0").removeprefix("gw"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 FIRST_PORT = int(os.environ.get("LABCTL_FIRST_PORT", "7001")) + (2000 + 1000 * WORKER if WORKER else 0)
 """Each worker has ports of its own, for tests that kill a lab's guard too: then its ports are anybody's.
 
