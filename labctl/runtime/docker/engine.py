@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -110,6 +111,7 @@ def connect() -> Engine:
         ) from None
     address = engine_address()
     try:
+        _knock(address)
         tls = docker.tls.TLSConfig(verify=True) if os.environ.get("DOCKER_TLS_VERIFY") else False
         client = docker.APIClient(
             address, version="auto", timeout=_TIMEOUT_S, max_pool_size=_CALLS_AT_ONCE * 2, tls=tls, use_ssh_client=True
@@ -117,6 +119,14 @@ def connect() -> Engine:
     except (docker.errors.DockerException, OSError) as error:
         raise _unreachable(address, error) from error
     return Engine(client, address)
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens on a local socket: where nobody does, the SDK leaves its own to the garbage collector."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as engine:
+            engine.settimeout(_TIMEOUT_S)
+            engine.connect(address.removeprefix("unix://"))
 
 
 def in_use_here() -> bool:
