@@ -19,7 +19,8 @@ from tests.support.command import Labctl, until
 from tests.support.pictures import change, fault, frame, ping, seen, silent, with_groups
 from tests.support.views import CLUSTER, REPLICA, SENTINEL, STANDALONE, healthy_view
 
-pytestmark = pytest.mark.system
+# On one worker: the view's ports are the same for every lab, and one whose agent is gone for a moment is anybody's.
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("live-web")]
 
 needs_browser = pytest.mark.skipif(program() is None, reason="no browser: install Debian package chromium")
 PRIMARY = "document.querySelector('.card[data-role=primary][data-condition=up] .title')?.textContent"
