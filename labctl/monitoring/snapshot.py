@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from labctl.store.metrics import FILE
 from labctl.store.runs import RunFolder
 
 _MARGIN_S = 5.0
+_STAMP_S = 0.01
+"""Prometheus moves the stamp of a scrape by up to 2 ms, for stamps at equal distances."""
+_LOOK_S = 0.02
+_BEHIND_S = 30.0
 _PROMTOOL_S = 300
 
 
@@ -57,7 +62,7 @@ def take(prometheus: Api, folder: RunFolder) -> Snapshot:
 
     Raises:
         UsageError: The run has no phase that ran.
-        LabError: Prometheus did not watch it.
+        LabError: Prometheus did not watch it, or does not get on with its scrapes.
     """
     run = folder.path.name
     start_s, end_s = window(folder)
@@ -71,6 +76,7 @@ def take(prometheus: Api, folder: RunFolder) -> Snapshot:
             f"Prometheus has nothing of run {run}.",
             "It must be up while the run is made: labctl observe up, then drill.",
         )
+    _wait_for_all_until(prometheus, labs[0], end_s)
     found = _samples(prometheus, f'{{lab="{labs[0]}"}}', start_s, end_s)
     found += _samples(prometheus, f'{{__name__=~"labctl_run_.*",run="{run}",lab=""}}', start_s, time.time())
     file = folder.path / FILE
@@ -129,6 +135,31 @@ def window(folder: RunFolder) -> tuple[float, float]:
     offset_ns = int(str(header["unix_ns"])) - int(str(header["monotonic_ns"]))
     start_s, end_s = ((at_ns + offset_ns) / 1e9 for at_ns in (phases[0].started_ns, phases[-1].ended_ns))
     return start_s - _MARGIN_S, end_s + _MARGIN_S
+
+
+def _wait_for_all_until(prometheus: Api, lab: str, end_s: float) -> None:
+    """Wait until no sample of a time up to `end_s` can still come.
+
+    Prometheus stamps a scrape and an evaluation with the moment when they begin, and stores them when they are through.
+    It makes them one after the other for each target and each group of rules: once one of them began after `end_s`,
+    all of those before it are stored.
+    """
+    began = time.monotonic()
+    while True:
+        targets = prometheus.get("targets", state="active")["activeTargets"]
+        groups = prometheus.get("rules")["groups"]
+        begun = [each["lastScrape"] for each in targets if each["labels"].get("lab") == lab]
+        begun += [each["lastEvaluation"] for each in groups]
+        if all(datetime.fromisoformat(at).timestamp() > end_s + _STAMP_S for at in begun):
+            return
+        patience_s = _BEHIND_S + 2 * max((each["interval"] for each in groups), default=0)
+        if time.monotonic() - began > patience_s:
+            raise LabError(
+                f"Prometheus at {prometheus.url} is behind: for {patience_s:.0f} s no round of scrapes of lab {lab} and"
+                " of rules was whole.",
+                "Is the machine overloaded? Then a longer labctl observe up --interval helps.",
+            )
+        time.sleep(_LOOK_S)
 
 
 def _samples(prometheus: Api, selector: str, start_s: float, end_s: float) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from typing import Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from labctl.monitoring import snapshot as snapshots
+from labctl.monitoring.prometheus import Api
+from labctl.store.runs import RunFolder
 from tests.support.command import Labctl, labctl_at, until
 from tests.support.prometheus import Prometheus, need_prometheus, observing
 
@@ -80,6 +84,38 @@ def test_another_prometheus_answers_as_the_first_did(kept: tuple[Labctl, Any, di
         assert restored["prometheus"] == prometheus.url, "it is where it was"
         for query, answer in answers.items():
             assert series(prometheus, snapshot, query) == answer, query
+
+
+def test_it_lacks_no_sample_of_a_lab_that_is_still_watched(labctl: Labctl, tmp_path: Path) -> None:
+    """A scrape is stored only after the moment that it is stamped with; a snapshot waits for those under way."""
+    (tmp_path / "own.yaml").write_text(DRILL)
+    with observing(labctl, options=("--interval", "100ms")) as prometheus:
+        labctl.run("drill", str(tmp_path / "own.yaml"), "--keep", code=None)
+        api, run = Api(prometheus.url), still_running(labctl, tmp_path)
+        until(lambda: prometheus.query(f'labctl_run_recording{{run="{run.path.name}"}}'), "samples of the run")
+        several = [(taken := snapshots.take(api, run), kept_samples(taken)) for _ in range(40)]
+        snapshots.take(api, run)  # waits for a whole round after the last of them
+        labctl.run("down", several[0][0].lab)
+        for taken, at_once in several:
+            window = f"{round((taken.end_s - taken.start_s) * 1000)}ms"
+            later = prometheus.get("query", query=f'{{lab="{taken.lab}"}}[{window}]', time=taken.end_s)["result"]
+            assert at_once == sum(len(series["values"]) for series in later)
+
+
+def still_running(labctl: Labctl, tmp_path: Path) -> RunFolder:
+    """A copy of the newest run that ends in an hour."""
+    (made,) = (labctl.home / "runs").iterdir()
+    copy = Path(shutil.copytree(made, tmp_path / "copy" / made.name))
+    run = json.loads((copy / "run.json").read_text())
+    run["phases"][-1]["ended_ns"] += 3_600_000_000_000
+    (copy / "run.json").write_text(json.dumps(run))
+    return RunFolder(copy)
+
+
+def kept_samples(taken: snapshots.Snapshot) -> int:
+    """How many samples of its lab are in the file."""
+    lines = gzip.decompress(Path(taken.file).read_bytes()).decode().splitlines()
+    return sum(f'lab="{taken.lab}"' in line for line in lines)
 
 
 def test_a_run_that_nobody_watched_has_none(kept: tuple[Labctl, Any, dict[str, Any]], tmp_path: Path) -> None:
