@@ -28,7 +28,7 @@ from labctl.observe.access import Reply
 from labctl.store.codec import from_data
 from labctl.store.history import HistoryWriter
 
-PERIODS: Mapping[str, str] = {"info-period": "50", "publish-period": "50"}
+PERIODS: Mapping[str, str] = {"info-period": "50", "publish-period": "50", "tilt-period": "50"}
 """Milliseconds. The ping period stays: a Sentinel that has to fail over believes an INFO for five of them, and asks for one
 only each second."""
 AT_ONCE: Mapping[str, str] = {"repl-diskless-sync-delay": "0"}

@@ -40,12 +40,14 @@ class Seen:
         unhealthy: Reasons why it is not healthy.
         unconverged: Reasons why replicas differ from their primaries.
         out: Nodes that were taken out of it.
+        faults: Numbers of the faults in force.
     """
 
     view: View
     unhealthy: tuple[str, ...]
     unconverged: tuple[str, ...]
     out: frozenset[str]
+    faults: frozenset[int]
 
 
 class Connections:
@@ -120,7 +122,13 @@ class Operator:
         """The lab as it is now, and what its agent thinks of it."""
         status = await asyncio.to_thread(self.lab.call, "GET", "/status")
         view = from_data(View, status["view"])
-        return Seen(view, tuple(status["unhealthy"]), tuple(status["unconverged"]), frozenset(status["out"]))
+        return Seen(
+            view,
+            tuple(status["unhealthy"]),
+            tuple(status["unconverged"]),
+            frozenset(status["out"]),
+            frozenset(fault["id"] for fault in status["faults"]),
+        )
 
     async def view(self) -> View:
         """The lab as it is now."""

@@ -9,7 +9,7 @@ from labctl.formation import replica
 from labctl.formation.borrow import periods
 from labctl.formation.nodes import Formed, answering
 
-FAST_PERIODS = {"info-period": "50", "ping-period": "50", "publish-period": "50"}
+FAST_PERIODS = {"info-period": "50", "ping-period": "50", "publish-period": "50", "tilt-period": "50"}
 """Milliseconds, by SENTINEL DEBUG. To be given back: left on, they stall failovers, since a Sentinel believes an
 INFO for 5 × ping-period only, and asks for it each second while the primary is down."""
 

@@ -18,6 +18,7 @@ from labctl.monitoring.rules import seconds
 
 JOB = "redis"
 """The job of all labs: the name that redis-mixin's rules and dashboards select by."""
+RUNS_JOB = "labctl-runs"
 _FOLLOW_S = 1.0
 _KEEP = "10y"
 """Longer than anybody keeps a run whose metrics are put back; the database goes with `labctl observe down` anyway."""
@@ -45,7 +46,7 @@ def config(folder: MonitoringFolder, interval_s: float) -> str:
                 "file_sd_configs": [{"files": [str(folder.targets / "lab-*.json")], **followed}],
             },
             {
-                "job_name": "labctl-runs",
+                "job_name": RUNS_JOB,
                 "file_sd_configs": [{"files": [str(folder.targets / "runs-*.json")], **followed}],
             },
         ],

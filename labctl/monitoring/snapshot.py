@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from labctl.engines.remedies import install
 from labctl.errors import CapabilityError, LabError, UsageError
 from labctl.metrics.exposition import escaped
-from labctl.monitoring.prometheus import Api
+from labctl.monitoring.prometheus import RUNS_JOB, Api
 from labctl.store.history import read_header
 from labctl.store.metrics import FILE
 from labctl.store.runs import RunFolder
@@ -76,7 +76,8 @@ def take(prometheus: Api, folder: RunFolder) -> Snapshot:
             f"Prometheus has nothing of run {run}.",
             "It must be up while the run is made: labctl observe up, then drill.",
         )
-    _wait_for_all_until(prometheus, labs[0], end_s)
+    _wait_for_verdicts(prometheus, time.time())
+    _wait_for_lab(prometheus, labs[0], end_s)
     found = _samples(prometheus, f'{{lab="{labs[0]}"}}', start_s, end_s)
     found += _samples(prometheus, f'{{__name__=~"labctl_run_.*",run="{run}",lab=""}}', start_s, time.time())
     file = folder.path / FILE
@@ -137,26 +138,40 @@ def window(folder: RunFolder) -> tuple[float, float]:
     return start_s - _MARGIN_S, end_s + _MARGIN_S
 
 
-def _wait_for_all_until(prometheus: Api, lab: str, end_s: float) -> None:
+def _wait_for_lab(prometheus: Api, lab: str, end_s: float) -> None:
     """Wait until no sample of a time up to `end_s` can still come.
 
     Prometheus stamps a scrape and an evaluation with the moment when they begin, and stores them when they are through.
     It makes them one after the other for each target and each group of rules: once one of them began after `end_s`,
     all of those before it are stored.
     """
-    began = time.monotonic()
-    while True:
+
+    def begun() -> bool:
         targets = prometheus.get("targets", state="active")["activeTargets"]
-        groups = prometheus.get("rules")["groups"]
-        begun = [each["lastScrape"] for each in targets if each["labels"].get("lab") == lab]
-        begun += [each["lastEvaluation"] for each in groups]
-        if all(datetime.fromisoformat(at).timestamp() > end_s + _STAMP_S for at in begun):
-            return
-        patience_s = _BEHIND_S + 2 * max((each["interval"] for each in groups), default=0)
-        if time.monotonic() - began > patience_s:
+        times = [each["lastScrape"] for each in targets if each["labels"].get("lab") == lab]
+        times += [each["lastEvaluation"] for each in prometheus.get("rules")["groups"]]
+        return all(datetime.fromisoformat(at).timestamp() > end_s + _STAMP_S for at in times)
+
+    _wait(prometheus, begun, f"lab {lab} and the rules")
+
+
+def _wait_for_verdicts(prometheus: Api, now_s: float) -> None:
+    """Wait until a scrape of the stored runs that began after `now_s` is stored: it has what the checks said."""
+
+    def stored() -> bool:
+        return all(float(each["value"][1]) > now_s for each in prometheus.query(f'timestamp(up{{job="{RUNS_JOB}"}})'))
+
+    _wait(prometheus, stored, "the stored runs")
+
+
+def _wait(prometheus: Api, done: Callable[[], bool], what: str) -> None:
+    intervals = [each["interval"] for each in prometheus.get("rules")["groups"]]
+    patience_s = _BEHIND_S + 2 * max(intervals, default=0)
+    deadline = time.monotonic() + patience_s
+    while not done():
+        if time.monotonic() > deadline:
             raise LabError(
-                f"Prometheus at {prometheus.url} is behind: for {patience_s:.0f} s no round of scrapes of lab {lab} and"
-                " of rules was whole.",
+                f"Prometheus at {prometheus.url} is behind: for {patience_s:.0f} s it had no new samples of {what}.",
                 "Is the machine overloaded? Then a longer labctl observe up --interval helps.",
             )
         time.sleep(_LOOK_S)

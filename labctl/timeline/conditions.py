@@ -60,7 +60,7 @@ class Look:
 
     Attributes:
         plan: The lab.
-        before: The view when the waiting began.
+        before: The view when the waiting began, or the step that it is after.
         now: The view now.
         load: What clients have seen.
         unhealthy: Reasons why the lab is not healthy now, as its agent says.
@@ -76,7 +76,7 @@ class Look:
 
 
 def promoted(look: Look, _: str) -> list[str]:
-    """Another node is primary than when the waiting began, as Sentinels' majority, the Cluster or the node sees it."""
+    """Another node is primary than when the waiting began, or the step of `after: ID`, as Sentinels' majority, the Cluster or the node sees it."""
     was, now = _primaries(look.plan, look.before), _primaries(look.plan, look.now)
     return [] if now - was else [f"primary is still {', '.join(sorted(now)) or 'nobody'}"]
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _LOOK_S = 0.05
 _REASONS_SHOWN = 3
 _ORPHAN_S = 3600.0
+_UNDONE_S = 60.0
+"""How long after its end a fault may still be in force, before what waits for its end is given up."""
 
 
 class StuckError(LabError):
@@ -35,10 +37,17 @@ class StuckError(LabError):
 
 @dataclass(slots=True)
 class _Played:
-    """What has become of a step that others may wait for."""
+    """What has become of a step that others may wait for.
+
+    Attributes:
+        begun: It has begun.
+        ended: It is over.
+        before: The lab right before it began, where somebody waits for a change since then.
+    """
 
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    before: View | None = None
 
 
 @dataclass(slots=True)
@@ -113,14 +122,13 @@ class Player:
         if isinstance(step.does, Fault):
             async with asyncio.TaskGroup() as group:
                 await self._inject(number, step, step.does, group)
-                if step.does.duration_s is not None and not FAULTS[step.does.kind].momentary:
-                    await asyncio.sleep(step.does.duration_s)
         else:
             await self._act(number, step, step.does)
 
     async def _wait_for(self, number: int, step: Step) -> None:
         seen = await self.operator.look()
-        before = seen.view
+        played = self._played.get(step.after)
+        before = played.before if played is not None and played.before is not None else seen.view
         started = time.monotonic()
         what = " and ".join(f"{each.name} {each.argument}".strip() for each in step.when)
         while reasons := not_met(step.when, self._look(before, seen)):
@@ -142,20 +150,42 @@ class Player:
         lasts_s = fault.duration_s
         if lasts_s is None:  # the end of the phase heals it; the agent does, should this process be killed
             fault = replace(fault, duration_s=_ORPHAN_S)
+        await self._look_before(step)
         injecting = asyncio.create_task(asyncio.to_thread(inject, self.agent, fault, self.seed + number))
         try:
-            await asyncio.shield(injecting)
+            fault_id = await asyncio.shield(injecting)
         except asyncio.CancelledError:
             with suppress(LabError):  # a thread goes on: what it does has to be there when all is healed
                 await injecting
             raise
-        if step.label:
-            played = self._played[step.label]
-            played.begun.set()
-            if FAULTS[fault.kind].momentary:
-                played.ended.set()
-            elif lasts_s is not None:
-                group.create_task(_set_after(played.ended, lasts_s))
+        played = self._played.get(step.label, _Played())
+        played.begun.set()
+        if FAULTS[fault.kind].momentary:
+            played.ended.set()
+        elif lasts_s is not None and (step.label or not step.fixed):
+            group.create_task(self._until_undone(fault_id, fault, lasts_s, played.ended))
+
+    async def _until_undone(self, fault_id: int, fault: Fault, lasts_s: float, undone: asyncio.Event) -> None:
+        """Wait until the agent has reverted a fault that ends by itself: later than its time is over."""
+        await asyncio.sleep(lasts_s)
+        until = time.monotonic() + _UNDONE_S
+        while True:
+            with suppress(LabError):  # its agent may have died, and another one goes on
+                for event in await asyncio.to_thread(self.agent.call, "GET", "/events"):
+                    if event["kind"] == "fault-start" and event["detail"].get("moved_from") == fault_id:
+                        fault_id = event["detail"]["id"]
+                if fault_id not in (await self.operator.look()).faults:
+                    return undone.set()
+            if time.monotonic() > until:
+                raise StuckError(
+                    f"{fault.kind} {fault.target} was to end after {lasts_s:g} s and is in force {_UNDONE_S:g} s later"
+                )
+            await asyncio.sleep(_LOOK_S)
+
+    async def _look_before(self, step: Step) -> None:
+        """Where another step waits for what changes from here on: a failover may be faster than what comes next."""
+        if step.label and any(other.when and other.after == step.label for other in self.phase.steps):
+            self._played[step.label].before = await self.operator.view()
 
     async def _act(self, number: int, step: Step, wanted: Maintenance) -> None:
         """Do maintenance, from an event that it began to one that says how it ended."""
@@ -163,6 +193,7 @@ class Player:
         self._actions += 1
         detail: dict[str, object] = {"id": self._actions, "action": wanted.action, "target": wanted.target}
         name = f"{wanted.action} {wanted.target}".strip()
+        await self._look_before(step)
         self._tell(ACTION_START, {**detail, "text": f"{name} begins"})
         if step.label:
             self._played[step.label].begun.set()
@@ -190,17 +221,12 @@ class Player:
         await asyncio.sleep(max(0.0, self._began + at_s - time.monotonic()))
 
 
-def inject(agent: AgentClient, fault: Fault, seed: int) -> None:
-    """Have the agent inject a fault. Raises InjectionError when it does not take effect."""
+def inject(agent: AgentClient, fault: Fault, seed: int) -> int:
+    """Have the agent inject a fault; its number. Raises InjectionError when it does not take effect."""
     try:
-        agent.call("POST", "/faults", {"fault": codec.to_data(fault), "seed": seed})
+        return int(agent.call("POST", "/faults", {"fault": codec.to_data(fault), "seed": seed})["id"])
     except LabError as error:
         raise InjectionError(f"{fault.kind} {fault.target}: {error.message}", error.hint) from error
-
-
-async def _set_after(event: asyncio.Event, seconds: float) -> None:
-    await asyncio.sleep(seconds)
-    event.set()
 
 
 async def _doing(action: Awaitable[str | Done]) -> str | Done:

@@ -34,6 +34,10 @@ class Recorder(Protocol):
         """Record how it ended."""
         ...
 
+    def flush(self) -> None:
+        """Let others read what was recorded so far."""
+        ...
+
 
 class Answer(NamedTuple):
     """How an operation ended, for the workload to go on from.

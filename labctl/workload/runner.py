@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from labctl.workload.kind import WorkloadKind
 
 _SETUP_S = 10.0
+_FLUSH_S = 0.5
 
 
 @dataclass(slots=True)
@@ -107,9 +108,20 @@ class Runner:
             await self._set_up(running)
         start_ns = time.monotonic_ns()
         self.running.set()
-        async with asyncio.TaskGroup() as group:
-            for running in self._running:
-                group.create_task(self._run_one(running, start_ns, stop))
+        flushing = asyncio.create_task(self._flush_often())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for running in self._running:
+                    group.create_task(self._run_one(running, start_ns, stop))
+        finally:
+            flushing.cancel()
+            self._recorder.flush()
+
+    async def _flush_often(self) -> None:
+        """Metrics are read from what was flushed; while clients wait nothing else follows that would flush it."""
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            self._recorder.flush()
 
     async def _run_one(self, running: _Running, start_ns: int, stop: asyncio.Event) -> None:
         """One workload, from its own start to its own stop, or to `stop`."""

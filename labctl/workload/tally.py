@@ -57,3 +57,7 @@ class Tally:
             self._recorder.complete(handle, outcome, node=node, error=error)
         else:
             self._recorder.complete(handle, outcome, value, node, error)
+
+    def flush(self) -> None:
+        """See `Recorder`."""
+        self._recorder.flush()

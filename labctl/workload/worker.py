@@ -76,7 +76,6 @@ async def serve(lines: asyncio.StreamReader, say: Callable[[dict[str, object]], 
             await asyncio.wait({running, told}, return_when=asyncio.FIRST_COMPLETED)
             stop.set()
             await running
-            writer.flush()
             say({"did": "run"})
             if await told and (await lines.readline()).strip() == b"final-reads":
                 await runner.final_reads()

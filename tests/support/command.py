@@ -60,14 +60,12 @@ class Running:
     @property
     def out(self) -> str:
         """Standard output so far."""
-        self.out_file.seek(0)
-        return self.out_file.read()
+        return _so_far(self.out_file)
 
     @property
     def err(self) -> str:
         """Standard error so far."""
-        self.err_file.seek(0)
-        return self.err_file.read()
+        return _so_far(self.err_file)
 
     def said(self, lines: int) -> None:
         """Wait until it said so many lines on standard error, or has ended."""
@@ -90,6 +88,12 @@ class Running:
         assert trace not in done.err + done.out, str(done)
         assert code is None or done.code == code, str(done)
         return done
+
+
+def _so_far(file: IO[str]) -> str:
+    """What it holds. The position in it is the command's as well, which writes there: it is not to be moved."""
+    number = file.fileno()
+    return os.pread(number, os.fstat(number).st_size, 0).decode(errors="replace")
 
 
 @dataclass(frozen=True)

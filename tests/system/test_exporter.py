@@ -153,7 +153,7 @@ def test_a_frozen_node_is_not_up_and_holds_up_nobody(labctl: Labctl) -> None:
 
 
 def test_a_failover_is_counted_and_links_say_who_is_cut(labctl: Labctl) -> None:
-    before = scrape(labctl, "cluster")
+    before = whole(labctl, "cluster")
     primary = next(
         s.labels["node"] for s in before.samples if s.name == "redis_instance_info" and s.labels["role"] == "master"
     )
@@ -245,8 +245,8 @@ def test_a_certificates_end_is_what_the_node_shows(tmp_path_factory: pytest.Temp
         up = labctl.run("up", "standalone-tls-acl", code=None)
         if up.code != 0:
             pytest.skip("no server with TLS on this machine: apt-get install redis-server")
-        found = whole(labctl, "standalone-tls-acl")
-        ends = found.value("labctl_certificate_not_after_seconds", node="redis-1")
+        name = "labctl_certificate_not_after_seconds"
+        ends = until(lambda: scrape(labctl, "standalone-tls-acl").value(name, node="redis-1"), "when it ends")
         assert ends is not None
         assert ends > time.time()
         labctl.run("down")

@@ -113,6 +113,28 @@ steps:
     assert len(before) >= 20
 
 
+def test_a_change_counts_from_where_the_step_began_that_is_followed(labctl: Labctl, tmp_path: Path) -> None:
+    """A failover may be over by the time that its own step is."""
+    steps = """steps:
+  - {at: 100ms, failover: redis-2, id: done}
+  - {after: done, when: promoted, within: 5s, command: primary, with: {send: PING}}
+"""
+    answer = drill(labctl, tmp_path, "topology: {name: replica, replicas: 1}\nduration: 300ms\n" + steps + CHECKS)
+    assert names(told(answer))[-3:] == ["saw promoted", "command began", "command ended"]
+
+
+def test_the_end_of_a_fault_is_where_it_is_undone(labctl: Labctl, tmp_path: Path) -> None:
+    """A server that was killed is away for longer than its fault: it has to start."""
+    text = """topology: standalone
+duration: 1s
+steps:
+  - {at: 100ms, id: away, kill: redis-1, for: 300ms}
+  - {after: away.end, command: redis-1, with: {send: INFO server}}
+"""
+    answer = drill(labctl, tmp_path, text + CHECKS)
+    assert names(told(answer)) == ["kill began", "kill ended", "command began", "command ended"]
+
+
 @pytest.mark.parametrize(
     ("step", "reason"),
     [

@@ -150,7 +150,7 @@ def test_what_cannot_be_done_is_said_and_not_done(lab: Labctl) -> None:
 
 
 def test_what_is_cut_is_listed(lab: Labctl) -> None:
-    lab.run("chaos", "isolate", "redis-2", "--for", "60s")
+    lab.run("chaos", "isolate", "redis-2", "--for", "1h")
 
     async def act(view: LiveView, pilot: Pilot[None]) -> None:
         await shows(view, pilot, "✂ cut off from everybody")
@@ -244,7 +244,7 @@ def test_without_a_terminal_there_is_a_line_a_second_and_one_for_each_event(lab:
     replica = next(name for name in ("redis-2", "redis-3") if name != leads)
     lines = lab.start("status", "--watch")
     until(lambda: f"{leads} primary" in lines.out, "a summary")
-    lab.run("chaos", "pause", replica, "--for", "30s")
+    lab.run("chaos", "pause", replica, "--for", "1h")
     until(lambda: "fault" in lines.out and f"{replica} paused" in lines.out, "the fault and what it does")
     lines.send(signal.SIGINT)
     done = lines.finish(code=130)
