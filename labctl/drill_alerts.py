@@ -75,6 +75,7 @@ class AlertWatch:
     _firing: dict[Series, Mapping[str, str]] = field(default_factory=dict)
     _looked: bool = False
     _answers: bool = True
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def watch(self) -> None:
         """Look until cancelled."""
@@ -83,7 +84,11 @@ class AlertWatch:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self) -> None:
-        """Ask once. That a Prometheus does not answer is noted, and it is asked again later."""
+        """Ask once, one after the other. That a Prometheus does not answer is noted, and it is asked again later."""
+        async with self._turn:
+            await self._look()
+
+    async def _look(self) -> None:
         try:
             found = await asyncio.to_thread(Api(self.url).query, f'ALERTS{{lab="{self.lab}",alertstate="firing"}}')
         except LabError as error:

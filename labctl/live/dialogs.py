@@ -136,6 +136,7 @@ class Agree(ModalScreen[float | None | bool]):
         """Another duration; what follows may be different then."""
         if self._lasts:
             self._place = (self._place + steps) % len(DURATIONS_S)
+            self._ready = False
             self._show()
 
     def action_agree(self) -> None:

@@ -151,6 +151,8 @@ class Check:
 
 DEFAULT_RECOVERY_S = 60.0
 """After the faults are gone: TILT lasts 30 s, a failed failover is tried again after twice its timeout."""
+NATURAL_RECOVERY_S = 120.0
+"""At a lab's own pace: half a minute with Sentinels, and another one and more where a busy machine put them into TILT."""
 
 
 @dataclass(frozen=True, slots=True)

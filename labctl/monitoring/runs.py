@@ -5,6 +5,7 @@ A drill's verdicts come when its lab is down and its agent gone, so somebody els
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 from labctl.errors import LabError
@@ -22,9 +23,14 @@ class Runs:
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[tuple[float, ...], Run, tuple[PhaseVerdicts, ...]]] = {}
+        self._turn = threading.Lock()
 
     def render(self) -> str:
-        """All of them in Prometheus' text format."""
+        """All of them in Prometheus' text format. Threads take turns: a scrape that was given up may still be rendered."""
+        with self._turn:
+            return self._render()
+
+    def _render(self) -> str:
         out = Exposition()
         names = run_names()
         out.gauge("labctl_runs", "Stored runs.", len(names))

@@ -12,6 +12,9 @@ from labctl.model.plan import LabPlan, NodePlan
 from labctl.observe.access import Session
 
 T = TypeVar("T")
+_LATE_S = 0.1
+_READ_S = 0.01
+"""Time to read what came right at the deadline."""
 
 
 class Rounds(Generic[T]):
@@ -50,9 +53,9 @@ class Rounds(Generic[T]):
             fresh = [node for node in self._plan.nodes if not self._hangs(node)]
             for node in fresh:
                 self._outstanding[node.name] = asyncio.create_task(self._ask(node), name=f"ask {node.name}")
-            if fresh:
-                await asyncio.wait({self._outstanding[node.name] for node in fresh}, timeout=deadline_s)
-            return {node.name: self._collect(node, deadline_s) for node in self._plan.nodes}
+            await _wait({self._outstanding[node.name] for node in fresh}, deadline_s)
+            asked = {node.name: self._collect(node, deadline_s) for node in fresh}
+            return {node.name: asked.get(node.name, _no_answer(deadline_s)) for node in self._plan.nodes}
 
     async def close(self) -> None:
         """Close every connection and forget outstanding requests."""
@@ -73,7 +76,7 @@ class Rounds(Generic[T]):
         """Take a node's answer, or leave its request outstanding."""
         task = self._outstanding[node.name]
         if not task.done():
-            return f"no answer within {deadline_s:g} s"
+            return _no_answer(deadline_s)
         del self._outstanding[node.name]
         return task.result()
 
@@ -94,3 +97,24 @@ class Rounds(Generic[T]):
                 return await self._ask_node(node, session)
         except (RedisError, OSError) as error:
             return str(error) or type(error).__name__
+
+
+def _no_answer(deadline_s: float) -> str:
+    return f"no answer within {deadline_s:g} s"
+
+
+async def _wait(tasks: set[asyncio.Task[T | str]], deadline_s: float) -> None:
+    """Wait for answers, as long as this process was there to read them.
+
+    Where it was not run for a while, its timer is due before it has read what came in the meantime, and how long the nodes took
+    is not known: then they have their time once more.
+    """
+    clock = asyncio.get_running_loop().time
+    for _ in range(2):
+        began = clock()
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=deadline_s)
+        if clock() - began < deadline_s + _LATE_S:
+            break
+    if tasks:
+        await asyncio.wait(tasks, timeout=_READ_S)

@@ -17,7 +17,7 @@ from labctl.errors import CapabilityError, LabError, UsageError
 from labctl.model import conditions
 from labctl.model.fault import Scalar
 from labctl.model.plan import LabPlan, Net, RuntimeName
-from labctl.model.scenario import Workload
+from labctl.model.scenario import NATURAL_RECOVERY_S, Workload
 from labctl.model.topology import Kind, Role, Topology
 from labctl.model.view import View
 from labctl.report.environment import environment
@@ -169,7 +169,7 @@ class RedisLab(Kinds):
 
     # Waiting.
 
-    def until(self, condition: Condition, deadline_s: float = 60.0, what: str = "the condition") -> View:
+    def until(self, condition: Condition, deadline_s: float = NATURAL_RECOVERY_S, what: str = "the condition") -> View:
         """The first view that meets the condition.
 
         Raises:
@@ -185,11 +185,11 @@ class RedisLab(Kinds):
             time.sleep(_PAUSE_S)
         return view
 
-    def until_healthy(self, deadline_s: float = 60.0) -> View:
+    def until_healthy(self, deadline_s: float = NATURAL_RECOVERY_S) -> View:
         """The first view in which all nodes agree, which is how the lab was handed out. Raises as `until`."""
         return self.until(lambda view: not conditions.healthy(self.plan, view), deadline_s, "a healthy lab")
 
-    def until_converged(self, deadline_s: float = 60.0) -> View:
+    def until_converged(self, deadline_s: float = NATURAL_RECOVERY_S) -> View:
         """The first healthy view in which every replica holds its primary's data; only once writes have stopped."""
         return self.until(
             lambda view: not [*conditions.healthy(self.plan, view), *conditions.converged(self.plan, view)],
@@ -197,7 +197,7 @@ class RedisLab(Kinds):
             "a healthy lab whose replicas have converged",
         )
 
-    def until_primary(self, other_than: str = "", deadline_s: float = 60.0) -> str:
+    def until_primary(self, other_than: str = "", deadline_s: float = NATURAL_RECOVERY_S) -> str:
         """The name of the primary, as soon as there is one that is not `other_than`. Raises as `until`."""
 
         def promoted(view: View) -> bool:

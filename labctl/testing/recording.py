@@ -17,7 +17,7 @@ from labctl.drill_events import following, note_roles, watching
 from labctl.errors import LabError, UsageError
 from labctl.lab import Lab
 from labctl.model.history import CLIENTS, Event, History
-from labctl.model.scenario import Recovery, Workload
+from labctl.model.scenario import NATURAL_RECOVERY_S, Workload
 from labctl.model.verdict import Finding, Outcome
 from labctl.model.view import View
 from labctl.recovery import settle
@@ -126,7 +126,7 @@ class Recording:
                     f"The recording ends while faults are in force: {', '.join(fault['kind'] for fault in standing)}.",
                     "Its block is to be around theirs, so that what was kept is read from a lab that has recovered.",
                 )
-            await settle(lab, history, time.monotonic_ns(), Recovery().within_s)
+            await settle(lab, history, time.monotonic_ns(), NATURAL_RECOVERY_S)
             await runner.final_reads()
 
     async def _load(self, runner: Runner) -> None:

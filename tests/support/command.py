@@ -21,6 +21,8 @@ import psutil
 T = TypeVar("T")
 PATIENCE_S = 60.0
 """How long a test waits for what must come: far longer than it takes, for the machine may be busy with other tests."""
+COMMAND_S = 150.0
+"""How long a command may take: a whole drill may be among them."""
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 FIRST_PORT = int(os.environ.get("LABCTL_FIRST_PORT", "7001")) + (2000 + 1000 * WORKER if WORKER else 0)
 """Each worker has ports of its own, for tests that kill a lab's guard too: then its ports are anybody's.
@@ -122,7 +124,7 @@ class Labctl:
             stdin=subprocess.DEVNULL if text is None else None,
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=COMMAND_S,
             check=False,
         )
         done = Done(args, ended.returncode, ended.stdout, ended.stderr)

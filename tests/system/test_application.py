@@ -37,7 +37,7 @@ for number in range(2000):
     print("line", number)
 raise SystemExit(3)
 """
-CLIENT_IS_THERE = ("--exec-ready", "a True")
+CLIENT_IS_THERE = ("--exec-ready", "line 1999")
 STAYS = """
 import subprocess, sys, time
 subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)

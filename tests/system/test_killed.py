@@ -266,6 +266,8 @@ def test_chaos_is_killed(labctl: Labctl) -> None:
     for duration in ("8s", "1h"):  # the shorter one is seen by a look that takes a second
         chaos = labctl.start("chaos", "isolate", "redis-2", "--for", duration)
         until(lab_client(plan, "redis-2").gives_no_answer, "an isolated server")
+        if duration == "1h":
+            until(lambda: labctl.json("chaos", "ls"), "the fault, and not a machine that is busy with others")
         chaos.send(KILL)
         chaos.finish()
         if duration == "8s":

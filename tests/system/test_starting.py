@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import lab_client
-from tests.support.command import Labctl, until
+from tests.support.command import FIRST_PORT, Labctl, until
 
 pytestmark = pytest.mark.system
 
@@ -26,7 +26,7 @@ def test_taken_ports_are_left_alone(labctl: Labctl) -> None:
     labctl.run("down")
     with ExitStack() as stack:
         held = set()
-        for port in (7001, *wanted):
+        for port in (FIRST_PORT, *wanted):
             listener = stack.enter_context(socket.socket())
             try:
                 listener.bind(("127.0.0.1", port))

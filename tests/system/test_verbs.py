@@ -48,6 +48,7 @@ def test_watching_goes_on_until_interrupted(lab: Labctl) -> None:
 
 
 def test_ls(lab: Labctl) -> None:
+    lab.well()
     (row,) = lab.json("ls")
     assert row == {
         "lab": "sentinel",

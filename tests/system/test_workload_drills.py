@@ -130,11 +130,11 @@ VOTERS = {
         options={"mutex": {"lease_ms": 2000}},
     ),
     "redlock-forgotten": phase(
-        run("redlock", clients=6, instances=5, lease_ms=2500, stall=1.0),  # whoever has it keeps it until it ends
+        run("redlock", clients=6, instances=5, lease_ms=10_000, stall=1.0),  # whoever has it keeps it until it ends
         {"mutex": LOSES},
-        {"at": "500ms", "id": "crash", "kill": "redis-1,redis-2,redis-3", "for": "100ms"},
+        {"when": {"writes": 1}, "id": "crash", "kill": "redis-1,redis-2,redis-3", "for": "100ms"},
         AND_ON,
-        options={"mutex": {"lease_ms": 2500}},
+        options={"mutex": {"lease_ms": 10_000}},
     ),
     # Each key has one server: with nothing persisted, those of the one that crashes lose.
     "register": phase(run("register", keys=40), {"register": HOLDS, "acked-writes": HOLDS}),
@@ -195,14 +195,14 @@ SHARDS = {
             run("bank", group="clients-b", by="lua"),
         ],
         {"transactions": LOSES, "bank": HOLDS},
-        *until_a_failover("partition", "redis-1,clients-a"),
+        *until_a_failover("partition", "slot:0,clients-a"),
         duration="6s",
     ),
     "append-failover": phase(
         run("append", keys=12),
         {"transactions": MAY_LOSE},
-        {"at": "600ms", "kill": "redis-1", "for": "4s"},
-        duration="5s",
+        *until_a_failover("kill", "slot:0"),
+        duration="4s",
     ),
 }
 
@@ -212,7 +212,7 @@ DRILLS: dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]] = {
     "voters": ({"name": "standalone", "primaries": 5}, VOTERS),
     "readers": ({"name": "replica"}, READERS),
     "watched": ({"name": "sentinel", "sentinel": {"down-after": "500ms", "failover-timeout": "5s"}}, WATCHED),
-    "shards": ({"name": "cluster", "cluster": {"node-timeout": "1s"}}, SHARDS),
+    "shards": ({"name": "cluster", "cluster": {"node-timeout": "3s"}}, SHARDS),
 }
 JUDGED = {HOLDS: {"held"}, MAY_LOSE: {"held", "lost data as documented"}, LOSES: {"lost data as documented"}}
 

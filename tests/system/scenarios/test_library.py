@@ -12,9 +12,9 @@ from labctl.drill import known_names
 from labctl.model.plan import RuntimeName
 from labctl.model.scenario import Expectation
 from tests.support.command import Labctl
-from tests.support.votes import drilled
+from tests.support.votes import ATTEMPTS, drilled
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(ATTEMPTS * 240 + 60)]
 
 KNOWN = known_names()
 LONGEST_S = 240.0
