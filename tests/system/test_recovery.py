@@ -69,6 +69,16 @@ def test_haste_changes_nothing_for_good(labctl: Labctl, tmp_path: Path) -> None:
     labctl.run("down")
 
 
+def test_sentinels_that_were_not_run_for_a_while_are_not_waited_for(labctl: Labctl, tmp_path: Path) -> None:
+    """They trust nothing for thirty seconds then (TILT), and a lab is not healthy as long as one does not."""
+    frozen = "  - {at: 1s, pause: sentinels, for: 3s}"
+    settled = drilled(labctl, tmp_path, "sentinel", steps=frozen, more="recovery: {within: 20s}")
+    assert settled["reasons"] == []
+    (run,) = (labctl.home / "runs").iterdir()
+    for log in (run / "logs").glob("sentinel-*.log"):
+        assert "+tilt" in log.read_text()
+
+
 @pytest.mark.parametrize(("options", "more"), [(("--natural",), ""), ((), "recovery: {natural: true}")])
 def test_without_it_where_it_is_not_wanted(labctl: Labctl, tmp_path: Path, options: tuple[str, ...], more: str) -> None:
     settled = drilled(labctl, tmp_path, "replica", *options, steps=FOR_A_WHILE, more=more)
