@@ -195,8 +195,9 @@ class Pages:
                 print(f"web view: {error}", file=sys.stderr)
 
 
-async def _open_web(pages: Pages, _: Agent, __: Request) -> dict[str, Any]:
-    place = await (await pages.get()).open()
+async def _open_web(pages: Pages, _: Agent, request: Request) -> dict[str, Any]:
+    port = request.query_params.get("port")
+    place = await (await pages.get()).open(int(port) if port else None)
     return {"url": place.url, "port": place.port, "token": place.token}
 
 

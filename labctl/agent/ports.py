@@ -61,6 +61,8 @@ def ports_of_other_labs(folder: LabFolder) -> frozenset[int]:
             ports |= {port for node in nodes for port in (node["port"], node["bus_port"]) if port}
             ports |= {node["admin"][1] for node in nodes if node.get("admin")}
             ports |= {port for _, own in plan.get("client_ports", ()) for port in own}
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            ports.add(int(json.loads((other / "web.json").read_bytes())["port"]))
     return frozenset(ports)
 
 

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from labctl.agent.api import heal, inject, refusal
+from labctl.agent.ports import ports_of_other_labs
 from labctl.errors import LabError
 from labctl.faults.registry import FAULTS
 from labctl.links.api import Embedded
@@ -77,11 +78,19 @@ class Web:
         self._server: Embedded | None = None
         self._serving: asyncio.Task[None] | None = None
 
-    async def open(self) -> Place:
-        """Serve it, if it is not served yet. Raises LabError when no port is free."""
+    async def open(self, port: int | None = None) -> Place:
+        """Serve it, if it is not served yet.
+
+        Args:
+            port: Where; None for where an agent before this one did, else the first free one that no other lab's view has.
+
+        Raises:
+            LabError: It is taken; or the page is served elsewhere.
+        """
+        avoid = await asyncio.to_thread(ports_of_other_labs, self._agent.folder)
         if self._place is None:
             place = self._remembered()
-            listener = listen(place.port if place else FIRST_PORT)
+            listener = _listen_at(port) if port else listen(place.port if place else None, avoid)
             self._place = Place(listener.getsockname()[1], place.token if place else secrets.token_urlsafe(18))
             codec.save(self._agent.folder.web, self._place)
             config = uvicorn.Config(
@@ -94,6 +103,8 @@ class Web:
             )
             self._server = Embedded(config)
             self._serving = asyncio.create_task(self._server.serve(sockets=[listener]), name="web view")
+        if port not in (None, self._place.port):
+            raise LabError(f"The web view is served at {self._place.url} already.", "labctl observe web --stop")
         return self._place
 
     async def close(self) -> None:
@@ -150,9 +161,24 @@ class Web:
         return StreamingResponse(messages(), media_type="text/event-stream")
 
 
-def listen(port: int) -> socket.socket:
-    """A listening socket at this port of 127.0.0.1, at one of those behind it, or at any that is free."""
-    for wanted in (*range(port, port + _PORTS_TRIED), 0):
+def _listen_at(port: int) -> socket.socket:
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        raise LabError(
+            f"The web view cannot be served at {HOST}:{port}: {error.strerror}.", "Take another one."
+        ) from error
+
+
+def listen(before: int | None, avoid: frozenset[int]) -> socket.socket:
+    """A listening socket on 127.0.0.1, at the port where it was before, a customary one, or any that is free.
+
+    Args:
+        before: None where it was not served before.
+        avoid: Ports to leave alone: an agent that is down at the moment wants its view's back.
+    """
+    customary = [port for port in range(FIRST_PORT, FIRST_PORT + _PORTS_TRIED) if port not in avoid]
+    for wanted in (*([before] if before else []), *customary, 0):
         try:
             return socket.create_server((HOST, wanted))
         except OSError:

@@ -19,6 +19,9 @@ def web(
     control: Annotated[
         bool, typer.Option("--control", help="An address that may also break and heal: it carries a token.")
     ] = False,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Where to serve it; 8470, or the next free one.")
+    ] = None,
     browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Do not serve it any more.")] = False,
     output: OutputOption = Output.TEXT,
@@ -31,7 +34,7 @@ def web(
         data = found.call("DELETE", "/web")
         show(output, data, lambda: f"The web view of lab {found.name} is not served any more.")
         return
-    place = found.call("POST", "/web")
+    place = found.call("POST", "/web", **({} if port is None else {"port": port}))
     url = f"{place['url']}#token={place['token']}" if control else str(place["url"])
     if browser:
         import webbrowser  # noqa: PLC0415

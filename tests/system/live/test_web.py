@@ -19,7 +19,7 @@ from tests.support.command import Labctl, until
 from tests.support.pictures import change, fault, frame, ping, seen, silent, with_groups
 from tests.support.views import CLUSTER, REPLICA, SENTINEL, STANDALONE, healthy_view
 
-# On one worker: the view's ports are the same for every lab, and one whose agent is gone for a moment is anybody's.
+# On one worker: the view's ports are the same for every lab, and some of these tests take them from it.
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("live-web")]
 
 needs_browser = pytest.mark.skipif(program() is None, reason="no browser: install Debian package chromium")
@@ -282,3 +282,33 @@ def test_it_listens_on_loopback_alone_moves_on_from_a_taken_port_and_stops(lab: 
     with until(lambda: held(port), "a port that nobody has: who had it next has left"):
         second = urlsplit(lab.json("observe", "web")["url"]).port
     assert second != port
+
+
+def test_it_is_served_where_it_was_asked_for_or_not_at_all(lab: Labctl) -> None:
+    lab.run("observe", "web", "--stop")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        wanted = taken.getsockname()[1]
+        refused = lab.run("observe", "web", "--port", str(wanted), code=4).err
+        assert f"127.0.0.1:{wanted}" in refused
+        assert "in use" in refused
+    assert urlsplit(lab.json("observe", "web", "--port", str(wanted))["url"]).port == wanted
+    assert f"127.0.0.1:{wanted}" in lab.run("observe", "web", "--port", "8471", code=4).err, "it is served already"
+    assert urlsplit(lab.json("observe", "web")["url"]).port == wanted
+    assert lab.run("observe", "web", "--port", "0", code=2).err
+    lab.run("observe", "web", "--stop")
+
+
+def test_no_other_lab_takes_its_address_while_its_agent_is_dead(lab: Labctl) -> None:
+    url = lab.json("observe", "web")["url"]
+    lab.run("up", "standalone")
+    guard, agent = lab.agents("sentinel")
+    guard.suspend()
+    try:
+        agent.kill()
+        until(lambda: not agent.is_running() or agent.status() == "zombie", "a dead agent")
+        other = lab.json("observe", "web", "--lab", "standalone")["url"]
+    finally:
+        guard.resume()
+    assert other != url
+    until(lambda: lab.run("observe", "web", "--lab", "sentinel", code=None).out.strip() == url, "where it was")
+    lab.run("down", "standalone")
