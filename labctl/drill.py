@@ -46,7 +46,7 @@ from labctl.observe.refusals import try_refusals
 from labctl.recovery import in_haste, settle
 from labctl.reporting import write_page
 from labctl.store import codec
-from labctl.store.folders import write_private
+from labctl.store.folders import LabFolder, write_private
 from labctl.store.history import HistoryWriter, read_history
 from labctl.store.history_reader import CUT
 from labctl.store.runs import RunFolder
@@ -190,6 +190,7 @@ class Drill:
                 containers=self.containers,
                 progress=self.say,
                 early=self.early,
+                on_failure=self._keep_logs,
             )
         )
         try:
@@ -203,6 +204,11 @@ class Drill:
         self.folder.save_run(run)
         await self._until_watched(lab)
         return lab, run
+
+    def _keep_logs(self, lab: LabFolder) -> None:
+        """What the servers said; that it cannot be kept is no reason to keep the lab."""
+        with suppress(OSError):
+            self.folder.keep_logs(lab)
 
     async def _until_watched(self, lab: labs.Lab) -> None:
         """Where `labctl observe` is up, wait until it sees the lab: Prometheus looks for new targets each few seconds."""

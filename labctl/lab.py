@@ -158,11 +158,13 @@ def up(
     progress: Progress = lambda _: None,
     early: EarlyAgent | None = None,
     on_up: Callable[[], None] = lambda: None,
+    on_failure: Callable[[LabFolder], None] = lambda _: None,
 ) -> tuple[Lab, float]:
     """Bring up a lab; return it, and the seconds from the first fork until it was observed healthy.
 
     Interrupted, it leaves nothing behind. An `early` agent may be there already; only local processes can use one. `on_up`
-    is called at the last moment at which an interrupt still takes the lab down.
+    is called at the last moment at which an interrupt still takes the lab down; `on_failure` where it did not come up,
+    before its files are removed.
 
     Raises:
         UsageError: The name is taken, or no engine here can serve the topology.
@@ -213,6 +215,7 @@ def up(
             raise
         with uninterrupted():
             taken_down = _is_taken_down(*claim, error)
+            on_failure(folder)
             try:
                 take_down(*claim)
             except LabError as left:

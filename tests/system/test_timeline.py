@@ -214,6 +214,7 @@ def test_a_lab_that_never_was_healthy(labctl: Labctl, tmp_path: Path) -> None:
     assert (answer["verdict"], answer["phases"]) == ("inconclusive", [])
     assert "did not form" in labctl.run("report").out
     assert json.loads((Path(answer["folder"]) / "start.unhealthy.json").read_bytes())["view"]["nodes"]
+    assert list((Path(answer["folder"]) / "logs").glob("redis-*.log")), "what the servers said is kept, too"
     labctl.run("check", code=3)
     labctl.assert_nothing_left()
 
