@@ -54,6 +54,9 @@ class Forgetful:
     def complete(self, *_: object, **__: object) -> None:  # noqa: D102
         pass
 
+    def flush(self) -> None:  # noqa: D102
+        pass
+
 
 def free_port() -> int:
     with socket.socket() as probe:

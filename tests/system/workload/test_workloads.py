@@ -50,6 +50,9 @@ class Counting:
     def complete(self, *args: object, **kwargs: object) -> None:
         self._writer.complete(*args, **kwargs)  # type: ignore[arg-type]
 
+    def flush(self) -> None:
+        self._writer.flush()
+
 
 def recorded(
     folder: Path,
