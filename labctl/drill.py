@@ -205,10 +205,11 @@ class Drill:
         await self._until_watched(lab)
         return lab, run
 
-    def _keep_logs(self, lab: LabFolder) -> None:
-        """What the servers said; that it cannot be kept is no reason to keep the lab."""
-        with suppress(OSError):
-            self.folder.keep_logs(lab)
+    def _keep_logs(self, lab: LabFolder, why: BaseException) -> None:
+        """What the servers of a lab said that never was healthy; that it cannot be kept is no reason to keep the lab."""
+        if isinstance(why, NotHealthyError):
+            with suppress(OSError):
+                self.folder.keep_logs(lab)
 
     async def _until_watched(self, lab: labs.Lab) -> None:
         """Where `labctl observe` is up, wait until it sees the lab: Prometheus looks for new targets each few seconds."""

@@ -158,7 +158,7 @@ def up(
     progress: Progress = lambda _: None,
     early: EarlyAgent | None = None,
     on_up: Callable[[], None] = lambda: None,
-    on_failure: Callable[[LabFolder], None] = lambda _: None,
+    on_failure: Callable[[LabFolder, BaseException], None] = lambda _, __: None,
 ) -> tuple[Lab, float]:
     """Bring up a lab; return it, and the seconds from the first fork until it was observed healthy.
 
@@ -215,7 +215,7 @@ def up(
             raise
         with uninterrupted():
             taken_down = _is_taken_down(*claim, error)
-            on_failure(folder)
+            on_failure(folder, error)
             try:
                 take_down(*claim)
             except LabError as left:

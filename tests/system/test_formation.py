@@ -154,7 +154,7 @@ def all_sentinels_heard(lab: Lab, view: View) -> list[str]:
 
 async def state(lab: Lab) -> dict[str, object]:
     """Everything that can be seen of a lab, with addresses, ids and folders replaced by who they belong to."""
-    view = await lab.observer.poll()
+    view = await lab.until(lambda view: healthy(lab.plan, view))  # a restart may be noticed late
     found: dict[str, object] = {}
     for node in view.nodes:
         kind = "sentinel.conf" if node.role is Role.SENTINEL else "redis.conf"
