@@ -7,11 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from labctl.model.plan import LabPlan, NodePlan
 from labctl.observe.access import Session
 
 T = TypeVar("T")
+_TOO_LATE = (RedisTimeoutError, TimeoutError)
 _LATE_S = 0.1
 _READ_S = 0.01
 """Time to read what came right at the deadline."""
@@ -84,15 +86,15 @@ class Rounds(Generic[T]):
         """Ask one node.
 
         A connection that was lost since the last round is opened again within this one: Sentinel kills the clients of a
-        node that it promotes.
+        node that it promotes. One that took too long to open is tried once more: it may be this process that was away.
         """
         session = self._sessions[node.name]
         reused = session.connected
         try:
             try:
                 return await self._ask_node(node, session)
-            except (RedisError, OSError):
-                if not reused:
+            except (RedisError, OSError) as error:
+                if not reused and not isinstance(error, _TOO_LATE):
                     raise
                 return await self._ask_node(node, session)
         except (RedisError, OSError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,26 @@ def test_a_hung_node_is_down_after_one_deadline_and_then_costs_none(engine: Any,
                 await wait_for(patient, lambda view: healthy(lab.plan, view), 60)
             finally:
                 await patient.close()
+
+    run(test())
+
+
+def test_a_stall_of_labctl_itself_takes_no_node_down(engine: Any, tmp_path: Path) -> None:
+    """Answers came in time and lie there unread when the deadline is over."""
+
+    async def test() -> None:
+        async with healthy_lab(tmp_path, library.topology("standalone"), engine) as lab:
+            observer = Observer(lab.plan, lab.access.session, deadline_s=2)
+            try:
+                for _ in range(2):  # first it has to connect
+                    await lab.until(lambda view: healthy(lab.plan, view))
+                    look = asyncio.create_task(observer.poll())
+                    for _ in range(4):
+                        await asyncio.sleep(0)
+                    time.sleep(2.5)  # noqa: ASYNC251 - on purpose
+                    assert (await look).node("redis-1").up
+            finally:
+                await observer.close()
 
     run(test())
 
