@@ -108,6 +108,11 @@ def first_port() -> int:
     return int(stated)
 
 
+def moved_along(port: int) -> int:
+    """Where a customary port is when `LABCTL_FIRST_PORT` moves the servers'."""
+    return port - _FIRST_PORT + first_port()
+
+
 def node_host(lab_id: str, index: int) -> str:
     """Loopback address of the 1-based node `index`: 127.L.x.y, L from the lab's id so that labs rarely share one.
 

@@ -30,7 +30,7 @@ def compose(
     output: OutputOption = Output.TEXT,
 ) -> None:
     """Write a compose.yaml of a lab, with everything that its servers start from."""
-    from labctl.agent.ports import free_ports, take_ports  # noqa: PLC0415
+    from labctl.agent.ports import free_ports, moved_along, take_ports  # noqa: PLC0415
     from labctl.agent.tls import fresh_secrets, make_certificates  # noqa: PLC0415
     from labctl.cli.progress import steps  # noqa: PLC0415
     from labctl.declare import library  # noqa: PLC0415
@@ -68,7 +68,8 @@ def compose(
             made = make_certificates(Path(temporary) / "tls")
             certificates = {Path(path).name: Path(path).read_text() for path in (made.ca, made.cert, made.key)}
     users = fresh_secrets() if declared.acl else None
-    apis = take_ports([(API_PORT, 1 + len(plan.nodes))])
+    own = frozenset(port for node in plan.nodes for port in (node.port, node.bus_port) if port)
+    apis = take_ports([(moved_along(API_PORT), 1 + len(plan.nodes))], own)
     ground = Ground(images.server, images.links, f"{os.getuid()}:{os.getgid()}", tuple(apis))
     for node in plan.nodes:
         (folder / "nodes" / node.name / "data").mkdir(parents=True, mode=0o700)

@@ -324,6 +324,8 @@ def test_an_exported_lab_goes_on_without_labctl(labctl: Labctl, tmp_path: Path, 
         ports = apart.json("export", "compose", topology, "--engine", ENGINE, "--out", str(folder))["ports"]
         _compose(folder, project, "up", "-d")
         services = yaml.safe_load((folder / "compose.yaml").read_text())["services"]
+        published = [port for service in services.values() for port in service.get("ports", ())]
+        assert all(int(port.split(":")[1]) >= 13601 for port in published), "APIs of the links move along"
         servers = [name for name, service in services.items() if "healthcheck" in service]
         until(lambda: _healthy(project) == len(servers), f"{len(servers)} healthy services")
         until(lambda: _serves(folder, ports, topology), "an ordinary client served")
