@@ -2,9 +2,10 @@
 
 Left to itself, a Sentinel setup takes up to half a minute for that: a Sentinel demotes a returned primary four hello periods
 (8 s) after it saw its role, looks at a node by INFO each 10 s, and a primary waits 5 s for more replicas before it sends a
-copy. A drill has its answers by then: the load has ended, and what was lost is lost. So it has Sentinels and primaries look
-at once, and gives their own settings back before anything else happens, as bring-up does. `recovery: {natural: true}` and
-`labctl drill --natural` leave them alone, for whoever wants to see how long the lab is without its redundancy.
+copy. A Sentinel that was not run for two seconds does nothing for thirty (TILT). A drill has its answers by then: the load has
+ended, and what was lost is lost. So it has Sentinels and primaries look at once, and gives their own settings back before
+anything else happens, as bring-up does. `recovery: {natural: true}` and `labctl drill --natural` leave them alone, for whoever
+wants to see how long the lab is without its redundancy.
 """
 
 from __future__ import annotations

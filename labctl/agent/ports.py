@@ -62,7 +62,7 @@ def ports_of_other_labs(folder: LabFolder) -> frozenset[int]:
             ports |= {node["admin"][1] for node in nodes if node.get("admin")}
             ports |= {port for _, own in plan.get("client_ports", ()) for port in own}
         with suppress(OSError, ValueError, KeyError, TypeError):
-            ports.add(int(json.loads((other / "web.json").read_bytes())["port"]))
+            ports.add(int(json.loads(LabFolder(other).web.read_bytes())["port"]))
     return frozenset(ports)
 
 

@@ -68,8 +68,7 @@ def compose(
             made = make_certificates(Path(temporary) / "tls")
             certificates = {Path(path).name: Path(path).read_text() for path in (made.ca, made.cert, made.key)}
     users = fresh_secrets() if declared.acl else None
-    own = frozenset(port for node in plan.nodes for port in (node.port, node.bus_port) if port)
-    apis = take_ports([(moved_along(API_PORT), 1 + len(plan.nodes))], own)
+    apis = take_ports([(moved_along(API_PORT), 1 + len(plan.nodes))])
     ground = Ground(images.server, images.links, f"{os.getuid()}:{os.getgid()}", tuple(apis))
     for node in plan.nodes:
         (folder / "nodes" / node.name / "data").mkdir(parents=True, mode=0o700)

@@ -112,11 +112,8 @@ async def _wait(tasks: set[asyncio.Task[T | str]], deadline_s: float) -> None:
     is not known: then they have their time once more.
     """
     clock = asyncio.get_running_loop().time
-    for _ in range(2):
-        began = clock()
-        if tasks:
-            _, tasks = await asyncio.wait(tasks, timeout=deadline_s)
-        if clock() - began < deadline_s + _LATE_S:
-            break
+    until = clock() + deadline_s
     if tasks:
-        await asyncio.wait(tasks, timeout=_READ_S)
+        _, tasks = await asyncio.wait(tasks, timeout=deadline_s)
+    if tasks:
+        await asyncio.wait(tasks, timeout=deadline_s if clock() > until + _LATE_S else _READ_S)

@@ -20,6 +20,7 @@ from labctl.model.plan import Formation
 from labctl.model.topology import ClusterOptions, Role, SentinelOptions, Topology
 from labctl.model.view import View
 from labctl.plan.borrowed import formation_overrides, given_back
+from tests.support import periods
 from tests.support.lab import Lab, engines, healthy_lab, started
 
 pytestmark = pytest.mark.system
@@ -85,8 +86,7 @@ async def assert_nothing_is_borrowed(lab: Lab) -> None:
     for node in lab.plan.sentinels:
         reply = await lab.ask(node.name, "SENTINEL", "DEBUG")
         assert isinstance(reply, list)
-        periods = dict(zip(map(str.lower, reply[::2]), reply[1::2], strict=True))
-        assert [periods[f"{name}-period"] for name in ("info", "ping", "publish")] == ["10000", "1000", "2000"]
+        assert periods.borrowed(reply) == periods.OWN
 
 
 async def assert_links_are_used(lab: Lab) -> None:

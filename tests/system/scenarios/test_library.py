@@ -14,11 +14,11 @@ from labctl.model.scenario import Expectation
 from tests.support.command import Labctl
 from tests.support.votes import ATTEMPTS, drilled
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(ATTEMPTS * 240 + 60)]
-
-KNOWN = known_names()
 LONGEST_S = 240.0
 """Seconds that a drill may take."""
+pytestmark = [pytest.mark.system, pytest.mark.timeout(ATTEMPTS * LONGEST_S + 60)]
+
+KNOWN = known_names()
 CELLS = {
     f"{name} {cell.cell}".strip(): cell
     for name in library.names("scenarios")
