@@ -76,7 +76,7 @@ class Look:
 
 
 def promoted(look: Look, _: str) -> list[str]:
-    """Another node is primary than when the waiting, or the step of `after: ID`, began: for Sentinels, the Cluster or itself."""
+    """Another node is primary than when the waiting, or the step of `after: ID`, began, for Sentinels, Cluster or itself."""
     was, now = _primaries(look.plan, look.before), _primaries(look.plan, look.now)
     return [] if now - was else [f"primary is still {', '.join(sorted(now)) or 'nobody'}"]
 
