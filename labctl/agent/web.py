@@ -8,6 +8,7 @@ names, so that a foreign name which was made to point here is refused (DNS rebin
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -166,7 +167,7 @@ def _listen_at(port: int) -> socket.socket:
         return socket.create_server((HOST, port))
     except OSError as error:
         raise LabError(
-            f"The web view cannot be served at {HOST}:{port}: {error.strerror}.", "Take another one."
+            f"The web view cannot be served at {HOST}:{port}: {os.strerror(error.errno or 0)}.", "Take another port."
         ) from error
 
 
